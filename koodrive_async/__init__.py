@@ -1,0 +1,182 @@
+"""Asyncio SDK for the backup interface of Huawei Cloud KooDrive."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from koodrive_async._version import __version__
+from koodrive_async.config import Limits, RetryPolicy, Timeouts
+from koodrive_async.errors import (
+    ApiError,
+    AuthenticationError,
+    ClientClosed,
+    ConfigurationError,
+    ConnectionFailed,
+    DeadlineExceeded,
+    DuplicateFileName,
+    FileTooLarge,
+    InsufficientSpace,
+    IntegrityCheckFailed,
+    InvalidArgument,
+    InvalidFileName,
+    InvalidRequest,
+    KooDriveError,
+    LockLost,
+    MalformedResponse,
+    NotFound,
+    PagingError,
+    PartRejected,
+    PermissionDenied,
+    RateLimited,
+    ServerFault,
+    SourceChanged,
+    TransportError,
+    UploadError,
+    UploadTaskGone,
+)
+from koodrive_async.models import (
+    AddedScopes,
+    AutoRename,
+    BackupFile,
+    BackupLock,
+    BackupRecord,
+    BoundDevice,
+    ConfigInfo,
+    CreatedBackupFile,
+    DeletedScopes,
+    Download,
+    Downloads,
+    FailedScope,
+    Module,
+    MultiPartInfo,
+    NewBackupFile,
+    NewScope,
+    RecordStatus,
+    Scope,
+    SessionInfo,
+    SimpleConfigInfo,
+    UserInfo,
+)
+
+if TYPE_CHECKING:
+    from koodrive_async.backup import BackupSession
+    from koodrive_async.client import KooDrive
+    from koodrive_async.paging import Page, Pager
+    from koodrive_async.resources import Lease
+    from koodrive_async.transport.auth import AppSignature, Auth, BearerToken
+    from koodrive_async.transport.clock import Clock
+    from koodrive_async.upload import (
+        Plan,
+        Progress,
+        UploadBatch,
+        UploadFailure,
+        UploadItem,
+        UploadReceipt,
+        plan_parts,
+    )
+
+__all__ = [
+    "AddedScopes",
+    "ApiError",
+    "AppSignature",
+    "Auth",
+    "AuthenticationError",
+    "AutoRename",
+    "BackupFile",
+    "BackupLock",
+    "BackupRecord",
+    "BackupSession",
+    "BearerToken",
+    "BoundDevice",
+    "ClientClosed",
+    "Clock",
+    "ConfigInfo",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "CreatedBackupFile",
+    "DeadlineExceeded",
+    "DeletedScopes",
+    "Download",
+    "Downloads",
+    "DuplicateFileName",
+    "FailedScope",
+    "FileTooLarge",
+    "InsufficientSpace",
+    "IntegrityCheckFailed",
+    "InvalidArgument",
+    "InvalidFileName",
+    "InvalidRequest",
+    "KooDrive",
+    "KooDriveError",
+    "Lease",
+    "Limits",
+    "LockLost",
+    "MalformedResponse",
+    "Module",
+    "MultiPartInfo",
+    "NewBackupFile",
+    "NewScope",
+    "NotFound",
+    "Page",
+    "Pager",
+    "PagingError",
+    "PartRejected",
+    "PermissionDenied",
+    "Plan",
+    "Progress",
+    "RateLimited",
+    "RecordStatus",
+    "RetryPolicy",
+    "Scope",
+    "ServerFault",
+    "SessionInfo",
+    "SimpleConfigInfo",
+    "SourceChanged",
+    "Timeouts",
+    "TransportError",
+    "UploadBatch",
+    "UploadError",
+    "UploadFailure",
+    "UploadItem",
+    "UploadReceipt",
+    "UploadTaskGone",
+    "UserInfo",
+    "__version__",
+    "plan_parts",
+]
+
+# These need aiohttp, which alone takes longer to import than all the rest: loaded at first use.
+_HOME = {
+    "BackupSession": "backup",
+    "KooDrive": "client",
+    "Page": "paging",
+    "Pager": "paging",
+    "Lease": "resources",
+    "AppSignature": "transport.auth",
+    "Auth": "transport.auth",
+    "BearerToken": "transport.auth",
+    "Clock": "transport.clock",
+    "Plan": "upload",
+    "Progress": "upload",
+    "UploadBatch": "upload",
+    "UploadFailure": "upload",
+    "UploadItem": "upload",
+    "UploadReceipt": "upload",
+    "plan_parts": "upload",
+}
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

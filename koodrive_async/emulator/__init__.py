@@ -1,0 +1,11 @@
+"""A KooDrive on this machine: real HTTP, state in SQLite, contents on disk, faults on order."""
+
+from __future__ import annotations
+
+from koodrive_async.emulator.credentials import Account
+from koodrive_async.emulator.faults import Fault, Faults
+from koodrive_async.emulator.routes import ROUTES
+from koodrive_async.emulator.seen import Seen, SeenRequest
+from koodrive_async.emulator.server import Emulator
+
+__all__ = ["ROUTES", "Account", "Emulator", "Fault", "Faults", "Seen", "SeenRequest"]

@@ -1,0 +1,1 @@
+"""How calls travel: signing, sending, repeating, and reading what comes back."""

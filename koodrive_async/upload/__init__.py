@@ -1,0 +1,30 @@
+"""The transfer half: from a source to a completed backup file."""
+
+from __future__ import annotations
+
+from koodrive_async.upload.batch import UploadBatch
+from koodrive_async.upload.engine import Destination, Uploader, UploadItem
+from koodrive_async.upload.plan import Plan, PlannedPart, plan_parts
+from koodrive_async.upload.progress import OnProgress, Phase, Progress
+from koodrive_async.upload.receipt import Outcome, Seconds, UploadFailure, UploadReceipt
+from koodrive_async.upload.source import Source
+from koodrive_async.upload.tree import tree_items
+
+__all__ = [
+    "Destination",
+    "OnProgress",
+    "Outcome",
+    "Phase",
+    "Plan",
+    "PlannedPart",
+    "Progress",
+    "Seconds",
+    "Source",
+    "UploadBatch",
+    "UploadFailure",
+    "UploadItem",
+    "UploadReceipt",
+    "Uploader",
+    "plan_parts",
+    "tree_items",
+]

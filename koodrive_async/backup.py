@@ -1,0 +1,231 @@
+""":class:`BackupSession`: a lock, a record, and the uploads that go into it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from koodrive_async.errors import ClientClosed
+from koodrive_async.models import AutoRename
+from koodrive_async.resources.arguments import check_module, json_text
+from koodrive_async.tasks import task_group
+from koodrive_async.upload import Destination, UploadBatch, UploadItem, tree_items
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from anyio.abc import TaskGroup
+
+    from koodrive_async.models import BackupRecord, Module
+    from koodrive_async.resources import Lease, Locks, Records
+    from koodrive_async.upload import OnProgress, Source, Uploader, UploadReceipt
+
+T = TypeVar("T")
+
+
+class BackupSession:
+    """One backup run, from :meth:`KooDrive.backup`, used inside ``async with``.
+
+    Entering takes the lock, which is kept renewed, and creates the record. A clean exit completes
+    the record; leaving with an exception does not, so that it stays visible as unfinished. The lock
+    is given back either way. When it is lost the block is cancelled and ``LockLost`` raised.
+    """
+
+    def __init__(
+        self,
+        device_id: str,
+        module: Module | str,
+        *,
+        properties: str | Mapping[str, Any] | None,
+        locks: Locks,
+        records: Records,
+        uploader: Uploader,
+    ) -> None:
+        self._device_id = device_id
+        self._module = check_module(module)
+        self._properties = json_text(properties)
+        self._locks = locks
+        self._records = records
+        self._uploader = uploader
+        self._containers: set[str] = set()
+        self._context: AbstractAsyncContextManager[None] | None = None
+        self._lock: Lease | None = None
+        self._record: BackupRecord | None = None
+        self._group: TaskGroup | None = None
+
+    @property
+    def lock(self) -> Lease:
+        """The lock that is being held.
+
+        :raises ClientClosed: The session is not open.
+        """
+        return _opened(self._lock)
+
+    @property
+    def record(self) -> BackupRecord:
+        """The record as it was created.
+
+        :raises ClientClosed: The session has not been entered.
+        """
+        return _opened(self._record)
+
+    async def upload(
+        self,
+        source: Source,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        mime_type: str | None = None,
+        parent_folder: str | None = None,
+        container_id: str | None = None,
+        auto_rename: AutoRename = AutoRename.RENAME,
+        part_size: int | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> UploadReceipt:
+        """Upload one file.
+
+        :param source: A path, a bytes-like object, a binary file object (read from where it
+            stands), or an iterable or async iterable of bytes. The last two are spooled to a
+            temporary file, because the digest of the whole must be known before the first byte may
+            be sent.
+        :param name: Name in the record; by default that of the path or file object.
+        :param description: Free text that listings return.
+        :param mime_type: Media type.
+        :param parent_folder: Id of a folder in the space, or ``"root"``.
+        :param container_id: Id of the space; by default the service chooses.
+        :param auto_rename: What to do when the record has a file of this name.
+        :param part_size: Bytes of a part, a multiple of 64 from 5 MiB; by default chosen by size.
+        :param on_progress: Called with a :class:`~koodrive_async.upload.Progress` as it goes.
+        :returns: What happened.
+        :raises InvalidArgument: A name, part size or source breaks a rule; nothing was sent.
+        :raises OSError: The source is missing, a folder, or may not be read; nothing was sent.
+        :raises DuplicateFileName: The name is taken and ``auto_rename`` is ``REJECT``.
+        :raises SourceChanged: The file changed between hashing and sending; it was not completed.
+        :raises PartRejected: The object store refused a part for good.
+        :raises ApiError: The service refused.
+        :raises TransportError: No usable answer arrived.
+
+        Cancellation stops at once; the file is not completed.
+        """
+        item = UploadItem(
+            source=source,
+            name=name,
+            description=description,
+            mime_type=mime_type,
+            parent_folder=parent_folder,
+            container_id=container_id,
+            auto_rename=auto_rename,
+            part_size=part_size,
+        )
+        return await self._upload(item, on_progress=on_progress)
+
+    def upload_many(
+        self,
+        sources: Iterable[Source | UploadItem] | AsyncIterable[Source | UploadItem],
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> UploadBatch:
+        """Upload many files, several at a time (``Limits.files_in_flight``).
+
+        :param sources: Sources, or :class:`~koodrive_async.upload.UploadItem` to say more about
+            each. May be endless: it is taken from only as fast as the uploads go. An iterable that
+            may block, such as a generator, is advanced in a worker thread.
+        :returns: An async iterator of :class:`UploadReceipt` and :class:`UploadFailure`, each as
+            its file finishes. What every further file would meet as well (refused credentials,
+            no space left) is raised instead. Leaving the loop early cancels the rest.
+        """
+        return self._batch(sources, on_progress)
+
+    def upload_tree(
+        self,
+        root: str | os.PathLike[str],
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> UploadBatch:
+        """Upload the files below a folder.
+
+        A record has no folders: the path relative to ``root``, with ``/``, becomes each file's
+        description. Characters that the interface forbids in names become ``_``. Symbolic links are
+        not followed; what cannot be read is reported as a failure.
+
+        :param root: The folder.
+        :param include: Patterns of files to take, as in :meth:`pathlib.PurePath.match`; all of them
+            by default.
+        :param exclude: Patterns of files and folders to leave out.
+        :returns: As :meth:`upload_many`; an ``OSError`` of ``root`` itself is raised.
+        """
+        return self._batch(tree_items(root, include, exclude), on_progress)
+
+    def _batch(
+        self, sources: Iterable[object] | AsyncIterable[object], on_progress: OnProgress | None
+    ) -> UploadBatch:
+        return UploadBatch(
+            sources,
+            partial(self._upload, on_progress=on_progress),
+            at_a_time=self._uploader.limits.files_in_flight,
+            group=_opened(self._group),
+        )
+
+    async def _upload(self, item: UploadItem, *, on_progress: OnProgress | None) -> UploadReceipt:
+        _opened(self._group)
+        destination = Destination(record_id=self.record.record_id, lock_id=self.lock.lock_id)
+        receipt = await self._uploader.upload(item, destination, on_progress)
+        if receipt.container_id is not None:
+            self._containers.add(receipt.container_id)
+        return receipt
+
+    # --- lifetime ------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._context is not None:
+            raise ClientClosed("a backup session is entered once: make another one")
+        self._context = self._run()
+        await self._context.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await _opened(self._context).__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[None]:
+        async with self._locks.hold(self._module) as self._lock:
+            self._record = await self._records.create(
+                self._device_id,
+                self._module,
+                lock_id=self._lock.lock_id,
+                properties=self._properties,
+            )
+            try:
+                async with task_group() as self._group:
+                    yield
+                    # batches whose outcomes nobody took to the end
+                    self._group.cancel_scope.cancel()
+            finally:
+                self._group = None
+            await self._records.complete(
+                self._record.record_id,
+                lock_id=self._lock.lock_id,
+                properties=self._final_properties(),
+            )
+
+    def _final_properties(self) -> Mapping[str, Any] | None:
+        # Listings do not say which space a file is in, and downloads ask for it.
+        if self._properties is not None or not self._containers:
+            return None
+        return {"containerIds": sorted(self._containers)}
+
+
+def _opened(value: T | None) -> T:
+    if value is None:
+        raise ClientClosed("this backup session is not open: use it inside 'async with'")
+    return value

@@ -1,0 +1,183 @@
+""":class:`KooDrive`: where the parts are put together, and how long they live."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+from koodrive_async.backup import BackupSession
+from koodrive_async.config import Limits, RetryPolicy, Timeouts, read_environment
+from koodrive_async.errors import ClientClosed, ConfigurationError
+from koodrive_async.resources import Configs, Devices, Files, Locks, Records, Scopes, Tokens
+from koodrive_async.transport.auth import AppSignature, Auth, BearerToken
+from koodrive_async.transport.clock import Clock, ServiceTime, SystemClock
+from koodrive_async.transport.http import InterfaceHttp, open_session, tls_context
+from koodrive_async.upload import Uploader
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from koodrive_async.models import Module
+
+_INTERFACE_CONNECTIONS = 100
+
+
+class KooDrive:
+    """A client of the KooDrive backup interface, used inside ``async with``.
+
+    One client belongs to one event loop and serves any number of tasks in it. It is entered once.
+
+    :param endpoint: Base URL of the deployment, for example ``https://host``.
+    :param auth: :class:`BearerToken` or :class:`AppSignature`.
+    :param user_id: KooDrive user id, sent as ``X-User-Id``.
+    :param limits: What the client may use.
+    :param timeouts: How long each wait may take.
+    :param retry: How patiently requests are repeated.
+    :param clock: Time as the client sees it; for tests.
+    :param tls: A TLS context of your own; by default the system's trust store.
+    :raises ConfigurationError: The endpoint is not a URL, or the user id is empty.
+
+    :ivar devices: Machines bound to the user.
+    :ivar configs: Config entries.
+    :ivar scopes: Backup scopes.
+    :ivar locks: Backup locks.
+    :ivar records: Backup records.
+    :ivar files: Backup files.
+    :ivar tokens: Access tokens.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        auth: Auth,
+        user_id: str,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        clock: Clock | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        if not user_id:
+            raise ConfigurationError("the user id is empty")
+        self.endpoint = endpoint
+        self.limits = limits or Limits()
+        self.timeouts = timeouts or Timeouts()
+        self.retry = retry or RetryPolicy()
+        self._tls = tls
+        clock = clock or SystemClock()
+        self.service_time = ServiceTime(clock)
+        self._http = InterfaceHttp(
+            endpoint,
+            auth=auth,
+            user_id=user_id,
+            timeouts=self.timeouts,
+            retry=self.retry,
+            clock=clock,
+            service_time=self.service_time,
+        )
+        self.devices = Devices(self._http)
+        self.configs = Configs(self._http)
+        self.scopes = Scopes(self._http)
+        self.locks = Locks(self._http, clock, self.timeouts.lease)
+        self.records = Records(self._http)
+        self.files = Files(self._http)
+        self.tokens = Tokens(self._http)
+        self._uploader = Uploader(
+            self.files,
+            limits=self.limits,
+            timeouts=self.timeouts,
+            retry=self.retry,
+            clock=clock,
+        )
+        self._open = AsyncExitStack()
+        self._entered = False
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        clock: Clock | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> Self:
+        """Make a client from the environment.
+
+        Reads ``KOODRIVE_ENDPOINT``, ``KOODRIVE_USER_ID``, and either ``KOODRIVE_TOKEN`` or both of
+        ``KOODRIVE_APP_ID`` and ``KOODRIVE_APP_SECRET``.
+
+        :param environ: The variables; the process's own by default.
+        :raises ConfigurationError: Something is missing: all of it is listed.
+        """
+        found = read_environment(environ)
+        auth: Auth
+        if found.token is not None:
+            auth = BearerToken(found.token)
+        else:
+            auth = AppSignature(app_id=found.app_id or "", app_secret=found.app_secret or "")
+        return cls(
+            found.endpoint,
+            auth=auth,
+            user_id=found.user_id,
+            limits=limits,
+            timeouts=timeouts,
+            retry=retry,
+            clock=clock,
+            tls=tls,
+        )
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            raise ClientClosed("a KooDrive client is entered once: make another one")
+        self._entered = True
+        tls = self._tls or await tls_context()
+        async with AsyncExitStack() as stack:
+            interface = await stack.enter_async_context(open_session(_INTERFACE_CONNECTIONS, tls))
+            # presigned URLs have a session of their own: nothing of the interface can leak there
+            store = await stack.enter_async_context(open_session(self.limits.connections, tls))
+            self._http.use(interface)
+            self._uploader.use(store)
+            self._open = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._http.use(None)
+        self._uploader.use(None)
+        await self._open.aclose()
+
+    def backup(
+        self,
+        device_id: str,
+        module: Module | str,
+        *,
+        properties: str | Mapping[str, Any] | None = None,
+    ) -> BackupSession:
+        """Begin a backup: use it as ``async with drive.backup(...) as session``.
+
+        :param device_id: The device that is backed up.
+        :param module: What is backed up.
+        :param properties: JSON text or a mapping, kept with the record. Without it the session
+            writes the ids of the spaces its files went to, which a restore needs.
+        :raises InvalidArgument: There is no such module, or ``properties`` is not JSON.
+        """
+        return BackupSession(
+            device_id,
+            module,
+            properties=properties,
+            locks=self.locks,
+            records=self.records,
+            uploader=self._uploader,
+        )
+
+    def __repr__(self) -> str:
+        return f"KooDrive({self.endpoint!r})"

@@ -1,0 +1,127 @@
+"""Settings of a client: small frozen values that pickle, and reading them from the environment."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs.validators import ge, gt
+
+from koodrive_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MIB = 1024 * 1024
+
+ENDPOINT = "KOODRIVE_ENDPOINT"
+USER_ID = "KOODRIVE_USER_ID"
+TOKEN = "KOODRIVE_TOKEN"  # noqa: S105 - the name of a variable, not a token
+APP_ID = "KOODRIVE_APP_ID"
+APP_SECRET = "KOODRIVE_APP_SECRET"  # noqa: S105 - the name of a variable, not a secret
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What one client may use, shared by everything it uploads at the same time.
+
+    :param connections: Parts sent at the same time, over all files.
+    :param memory: Bytes that file content may take in memory, over all files; at least 4 MiB.
+    :param hash_workers: Files hashed at the same time; by default one for each core.
+    :param files_in_flight: Files that ``upload_many`` and ``upload_tree`` work on at a time.
+    """
+
+    connections: int = attrs.field(default=8, validator=gt(0))
+    memory: int = attrs.field(default=32 * MIB, validator=ge(4 * MIB))
+    hash_workers: int = attrs.field(factory=lambda: os.cpu_count() or 1, validator=gt(0))
+    files_in_flight: int = attrs.field(default=16, validator=gt(0))
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """How long each wait may take, in seconds.
+
+    :param connect: Making a connection, with TLS.
+    :param answer: One call of the interface, from sending it to the last byte of its answer.
+    :param complete: The completing call, for which the service merges and checks all parts.
+    :param stall: A part of which nothing moved; there is no limit on a part as a whole.
+    :param lease: Life of a backup lock. The service grants 10 minutes and does not say so in
+        its answers (page ``createBackupLock``); it is renewed at a third of this.
+    """
+
+    connect: float = attrs.field(default=10.0, validator=gt(0))
+    answer: float = attrs.field(default=60.0, validator=gt(0))
+    complete: float = attrs.field(default=300.0, validator=gt(0))
+    stall: float = attrs.field(default=60.0, validator=gt(0))
+    lease: float = attrs.field(default=600.0, validator=gt(0))
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a request is sent again, when that is safe.
+
+    The wait before attempt n + 1 is a random part of ``min(max_delay, base_delay * 2 ** (n - 1))``
+    (full jitter), or what the service asked for in ``Retry-After``, at most ``max_retry_after``.
+
+    :param attempts: How often a request is sent at the most; 1 never repeats.
+    :param base_delay: Upper bound of the first wait, in seconds.
+    :param max_delay: Upper bound of every wait, in seconds.
+    :param max_retry_after: A longer ``Retry-After`` ends the attempts instead, in seconds.
+    """
+
+    attempts: int = attrs.field(default=5, validator=gt(0))
+    base_delay: float = attrs.field(default=0.5, validator=ge(0))
+    max_delay: float = attrs.field(default=20.0, validator=ge(0))
+    max_retry_after: float = attrs.field(default=120.0, validator=ge(0))
+
+
+@attrs.frozen
+class Environment:
+    """The settings found in the environment; exactly one way to sign in is present."""
+
+    endpoint: str
+    user_id: str
+    token: str | None = attrs.field(repr=False)
+    app_id: str | None
+    app_secret: str | None = attrs.field(repr=False)
+
+
+def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
+    """Read the ``KOODRIVE_*`` variables.
+
+    :param environ: The variables; the process's own by default.
+    :returns: What was found.
+    :raises ConfigurationError: Something is missing (all of it is listed), or both a token and an
+        app secret are given.
+    """
+    found = {
+        name: value.strip()
+        for name, value in (os.environ if environ is None else environ).items()
+        if name.startswith("KOODRIVE_") and value.strip()
+    }
+    missing = [name for name in (ENDPOINT, USER_ID) if name not in found]
+    has_signature = APP_ID in found and APP_SECRET in found
+    if TOKEN not in found and not has_signature:
+        missing.append(_missing_credentials(found))
+    if missing:
+        raise ConfigurationError("not set in the environment: " + ", ".join(missing))
+    if TOKEN in found and (APP_ID in found or APP_SECRET in found):
+        raise ConfigurationError(
+            f"{TOKEN} and {APP_ID}/{APP_SECRET} are both set: keep one way to sign in"
+        )
+    return Environment(
+        endpoint=found[ENDPOINT],
+        user_id=found[USER_ID],
+        token=found.get(TOKEN),
+        app_id=found.get(APP_ID),
+        app_secret=found.get(APP_SECRET),
+    )
+
+
+def _missing_credentials(found: Mapping[str, str]) -> str:
+    if APP_ID in found:
+        return f"{APP_SECRET} (goes with {APP_ID})"
+    if APP_SECRET in found:
+        return f"{APP_ID} (goes with {APP_SECRET})"
+    return f"{TOKEN} (or {APP_ID} and {APP_SECRET})"

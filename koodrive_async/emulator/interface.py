@@ -1,0 +1,148 @@
+"""The interface: every documented call, from the request line to the JSON answer."""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from koodrive_async.emulator.answers import (
+    API_NOT_FOUND,
+    BODY_TOO_LARGE,
+    INNER_INVOKE_FAILURE,
+    THROTTLED,
+    RefusedError,
+    invalid,
+    refused,
+    success,
+)
+from koodrive_async.emulator.auth import Caller, Received
+from koodrive_async.emulator.call import Call
+from koodrive_async.emulator.calls import CALLS
+from koodrive_async.emulator.calls.locks import check_lock, expire_lock
+from koodrive_async.emulator.exchange import BodyLostError, CutError, Exchange, exchanged
+from koodrive_async.emulator.routes import UNKNOWN, find_route
+from koodrive_async.emulator.rules import BODIES, QUERIES, checked_body, checked_query
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import web
+
+    from koodrive_async.emulator.faults import Fault
+    from koodrive_async.emulator.routes import Route
+    from koodrive_async.emulator.service import Service
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY: Final = 16 * 2**20
+TRACE_ID: Final = re.compile(r"[A-Za-z0-9_]{58}")
+TOO_MANY_REQUESTS: Final = 429
+SUCCESS_MSG: Final[Mapping[str, str]] = {
+    "files.create": "Success.",
+    "files.create_ordinary": "Success.",
+    "files.list": "Success.",
+    "files.part_urls": "Success.",
+    "files.complete": "success.",
+    "tokens.login": "Success",
+    "tokens.refresh": "Success",
+}
+
+
+class Interface:
+    """Answers the requests of the interface's site.
+
+    :param service: what the calls work with.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        found = find_route(request.method, request.raw_path.partition("?")[0])
+        name = UNKNOWN if found is None else found[0].name
+        return await exchanged(self._service, request, name, partial(self._answer, found))
+
+    async def _answer(
+        self, found: tuple[Route, Mapping[str, str]] | None, exchange: Exchange
+    ) -> web.StreamResponse:
+        try:
+            return self._act(found, exchange, await _whole_body(exchange))
+        except RefusedError as refusal:
+            return refused(refusal)
+        except (CutError, BodyLostError):
+            raise CutError(reset=True) from None
+        except Exception:
+            logger.exception("The emulator failed at %s", exchange.route)
+            return refused(RefusedError(500, INNER_INVOKE_FAILURE, "INNER_INVOKE_FAILURE"))
+
+    def _act(
+        self, found: tuple[Route, Mapping[str, str]] | None, exchange: Exchange, body: bytes
+    ) -> web.Response:
+        if exchange.strike.error is not None:
+            raise _ordered(exchange.strike.error)
+        if found is None:
+            raise RefusedError(404, API_NOT_FOUND, "The API does not exist.")
+        route, ids = found
+        service, request = self._service, exchange.request
+        now = service.clock()
+        check_trace_id(request.headers.get("X-Traceid"))
+        received = Received(
+            method=request.method, raw_path=request.raw_path, headers=request.headers, body=body
+        )
+        caller = self._admitted(route, received, now)
+        pairs = _query_pairs(request.raw_path)
+        lock_id = request.headers.get("x-backup-lock-id")
+        if exchange.strike.has("expired-lock"):
+            expire_lock(service, lock_id, now)
+        call = Call(
+            service=service,
+            user_id=caller.user_id,
+            origin=caller.origin,
+            now=now,
+            ids=ids,
+            query=checked_query(QUERIES.get(route.name, ()), pairs),
+            body=checked_body(BODIES.get(route.name), body),
+            headers=request.headers,
+            lock_id=check_lock(service, lock_id, caller.user_id, now) if route.locked else "",
+        )
+        return success(CALLS[route.name](call), SUCCESS_MSG.get(route.name, "success"))
+
+    def _admitted(self, route: Route, received: Received, now: float) -> Caller:
+        if route.name.startswith("tokens."):
+            return Caller(user_id="", origin="")  # these calls sign in themselves
+        return self._service.doorkeeper.admit(received, now)
+
+
+def check_trace_id(value: str | None) -> None:
+    """Rule: X-Traceid, when given, is 58 letters, digits and underscores."""
+    if value is not None and not TRACE_ID.fullmatch(value):
+        raise invalid("the header X-Traceid must be 58 letters, digits or underscores")
+
+
+async def _whole_body(exchange: Exchange) -> bytes:
+    body = bytearray()
+    async for data in exchange.chunks():
+        body += data
+        if len(body) > MAX_BODY:
+            raise RefusedError(413, BODY_TOO_LARGE, f"The body is larger than {MAX_BODY} bytes.")
+    return bytes(body)
+
+
+def _query_pairs(raw_path: str) -> list[tuple[str, str]]:
+    query = raw_path.partition("?")[2]
+    items = (item.partition("=") for item in query.split("&") if item)
+    return [(unquote(name), unquote(value)) for name, _, value in items]
+
+
+def _ordered(fault: Fault) -> RefusedError:
+    status = TOO_MANY_REQUESTS if fault.kind == "throttle" else fault.status
+    code: int | str = INNER_INVOKE_FAILURE
+    if status == TOO_MANY_REQUESTS:
+        code = THROTTLED
+    if fault.code is not None:
+        code = int(fault.code) if fault.code.isdecimal() else fault.code
+    return RefusedError(status, code, fault.msg, retry_after=fault.retry_after)

@@ -1,0 +1,134 @@
+"""The log of what came in, for tests: bounded, thread-safe, without secrets in its repr."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from multidict import CIMultiDictProxy
+
+KEPT: Final = 10_000
+
+
+@attrs.frozen(kw_only=True)
+class SeenRequest:
+    """One request and what became of it.
+
+    :param route: its name, or ``unknown``.
+    :param method: HTTP method.
+    :param raw_path: path and query as received; not in the repr, it may hold a signature.
+    :param status: HTTP status of the answer; ``None`` when the connection was cut instead.
+    :param headers: as received, names in any case; not in the repr.
+    :param body_size: bytes of the request's body that were read.
+    :param part_number: number of the part, for ``part.put``.
+    """
+
+    route: str
+    method: str
+    raw_path: str = attrs.field(repr=False)
+    status: int | None
+    headers: CIMultiDictProxy[str] = attrs.field(repr=False)
+    body_size: int
+    part_number: int | None = None
+
+    @property
+    def path(self) -> str:
+        """The path without its query."""
+        return self.raw_path.partition("?")[0]
+
+
+class Seen:
+    """The latest requests in the order of their answers; safe to use from any thread.
+
+    A request is in the log before its answer goes out, so whoever has the answer finds it here.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._changed = threading.Condition()
+        self._requests: deque[SeenRequest] = deque(maxlen=kept)
+        self._active: Counter[str] = Counter()
+        self._peak: Counter[str] = Counter()
+
+    def requests(self, route: str | None = None) -> tuple[SeenRequest, ...]:
+        """Return the requests of a route, or all."""
+        with self._changed:
+            return tuple(self._requests) if route is None else self._of(route)
+
+    def count(self, route: str | None = None, *, status: int | None = None) -> int:
+        """Return how many requests of a route, or of all, were answered; or with one status."""
+        requests = self.requests(route)
+        return sum(1 for each in requests if status is None or each.status == status)
+
+    def active(self, route: str) -> int:
+        """Return how many requests of a route are being handled now."""
+        with self._changed:
+            return self._active[route]
+
+    def peak(self, route: str) -> int:
+        """Return the highest number of requests of a route handled at the same time."""
+        with self._changed:
+            return self._peak[route]
+
+    def wait(self, route: str, *, count: int = 1, timeout: float = 10.0) -> bool:
+        """Block this thread until a route was answered so often; not for an event loop.
+
+        :param timeout: seconds to wait at most.
+        :returns: whether it happened.
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._of(route)) >= count, timeout)
+
+    def wait_active(self, route: str, *, count: int = 1, timeout: float = 10.0) -> bool:
+        """Block this thread until so many requests of a route are handled at the same time.
+
+        :param timeout: seconds to wait at most.
+        :returns: whether it happened.
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: self._active[route] >= count, timeout)
+
+    def clear(self) -> None:
+        """Forget all requests and peaks."""
+        with self._changed:
+            self._requests.clear()
+            self._peak = +self._active
+
+    @contextmanager
+    def handling(self, route: str) -> Iterator[None]:
+        """Count a request as being handled."""
+        with self._changed:
+            self._active[route] += 1
+            self._peak[route] = max(self._peak[route], self._active[route])
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._active[route] -= 1
+                self._changed.notify_all()
+
+    def add(self, request: SeenRequest) -> None:
+        """Put a request into the log."""
+        with self._changed:
+            self._requests.append(request)
+            self._changed.notify_all()
+
+    def __len__(self) -> int:
+        with self._changed:
+            return len(self._requests)
+
+    def __iter__(self) -> Iterator[SeenRequest]:
+        return iter(self.requests())
+
+    def __repr__(self) -> str:
+        return f"<Seen: {len(self)} requests>"
+
+    def _of(self, route: str) -> tuple[SeenRequest, ...]:
+        return tuple(each for each in self._requests if each.route == route)

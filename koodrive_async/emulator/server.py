@@ -1,0 +1,371 @@
+"""The emulator: its lifetime, its thread with an event loop of its own, and its two sites."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import attrs
+from aiohttp import web
+
+from koodrive_async.emulator.credentials import Account, Credentials
+from koodrive_async.emulator.faults import Faults
+from koodrive_async.emulator.interface import Interface
+from koodrive_async.emulator.objects import ObjectStore
+from koodrive_async.emulator.seen import Seen
+from koodrive_async.emulator.service import (
+    DEFAULT_CONFIGS,
+    DEFAULT_CONTAINER,
+    DEFAULT_USER,
+    MIB,
+    Clock,
+    Service,
+    Settings,
+)
+
+if TYPE_CHECKING:
+    import os
+    import ssl
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from types import TracebackType
+
+    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+# Far less and the loop wakes up for every few kilobytes of a part.
+READ_BUFFER = MIB
+WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound to here
+# Requests in flight are cancelled at once; this is for connections that do not notice.
+SHUTDOWN_SECONDS = 1.0
+
+
+class Emulator:
+    """A KooDrive on this machine: real HTTP, strict rules, a state that survives a restart.
+
+    Use it as a context manager, with ``with`` or ``async with``; neither blocks an event loop for
+    longer than a thread takes to begin, since the service lives in a thread of its own. After it
+    has stopped it can be started again, with the same state.
+
+    :param directory: where state, contents and credentials live; created if absent.
+    :param host: address to listen on. The name in URLs is this one, or the loopback address when
+        it is a wildcard.
+    :param port: port of the interface; 0 for any free one.
+    :param object_port: port of the object store, which is another site; 0 for any free one.
+    :param faults: what goes wrong; :attr:`faults` can be changed at any time.
+    :param lock_seconds: life of a backup lock.
+    :param url_seconds: life of a presigned URL.
+    :param token_seconds: life of a token since it was last used.
+    :param min_part_size: smallest size of a part that is not the last, in bytes; the service's own
+        5 MiB unless tests need less.
+    :param users: ids of the users who have an account; the first is :attr:`user_id`.
+    :param containers: ids of the storage spaces; the first is :attr:`container_id`.
+    :param configs: names and values of the config entries that a new device gets in each module.
+    :param ssl_context: serve HTTPS with it.
+    :param clock: returns epoch seconds; everything that expires is measured with it.
+    :raises ValueError: when there is no user or no container.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        object_port: int = 0,
+        faults: Faults | None = None,
+        lock_seconds: float = 600.0,
+        url_seconds: float = 3600.0,
+        token_seconds: float = 1200.0,
+        min_part_size: int = 5 * MIB,
+        users: Sequence[str] = (DEFAULT_USER,),
+        containers: Sequence[str] = (DEFAULT_CONTAINER,),
+        configs: Mapping[str, str] = DEFAULT_CONFIGS,
+        ssl_context: ssl.SSLContext | None = None,
+        clock: Clock = time.time,
+    ) -> None:
+        if not users or not containers:
+            raise ValueError("there must be at least one user and one container")
+        self.faults = Faults() if faults is None else faults
+        self.seen = Seen()
+        self._directory = Path(directory)
+        self._host = host
+        self._ports = (port, object_port)
+        self._users = tuple(users)
+        self._ssl_context = ssl_context
+        self._clock = clock
+        self._settings = Settings(
+            lock_seconds=lock_seconds,
+            url_seconds=url_seconds,
+            token_seconds=token_seconds,
+            min_part_size=min_part_size,
+            containers=tuple(containers),
+            configs=dict(configs),
+        )
+        self._run: _Run | None = None
+
+    @property
+    def url(self) -> str:
+        """Base URL of the interface."""
+        return self._running.url
+
+    @property
+    def object_url(self) -> str:
+        """Base URL of the object store; presigned URLs begin with it."""
+        return self._running.object_url
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """Everyone who can sign in, the default account first."""
+        return self._running.credentials.accounts
+
+    @property
+    def user_id(self) -> str:
+        """User id of the default account."""
+        return self.accounts[0].user_id
+
+    @property
+    def token(self) -> str:
+        """A complete ``Authorization`` value of the default account, such as ``Bearer+60f4...``."""
+        return self.accounts[0].token
+
+    @property
+    def account(self) -> str:
+        """Account name of the default account."""
+        return self.accounts[0].account
+
+    @property
+    def password(self) -> str:
+        """Password of the default account."""
+        return self.accounts[0].password
+
+    @property
+    def app_id(self) -> str:
+        """AppId for the app signature."""
+        return self._running.credentials.app_id
+
+    @property
+    def app_secret(self) -> str:
+        """AppSecret for the app signature."""
+        return self._running.credentials.app_secret
+
+    @property
+    def container_id(self) -> str:
+        """Id of the default storage space."""
+        return self._settings.containers[0]
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that point a client at this emulator."""
+        return {
+            "KOODRIVE_ENDPOINT": self.url,
+            "KOODRIVE_USER_ID": self.user_id,
+            "KOODRIVE_TOKEN": self.token,
+        }
+
+    def start(self) -> None:
+        """Start the service, and return when it listens; blocks, so not for an event loop.
+
+        :raises RuntimeError: when it runs already.
+        :raises OSError: when the directory cannot be used, or a port is in use.
+        """
+        run = self._begin()
+        try:
+            run.ready.result()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop the service: no thread, socket or open file is left; nothing if it does not run."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.ask_to_stop()
+            run.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        run = self._begin()
+        try:
+            await asyncio.wrap_future(run.ready)
+        except BaseException:
+            await self._stopped()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stopped()
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._run is None else "running"
+        return f"<Emulator {str(self._directory)!r}, {state}>"
+
+    @property
+    def _running(self) -> _Run:
+        if self._run is None or not self._run.ready.done():
+            raise RuntimeError("the emulator is not running")
+        return self._run
+
+    def _begin(self) -> _Run:
+        if self._run is not None:
+            raise RuntimeError("the emulator is running already")
+        self._run = _Run(
+            directory=self._directory,
+            host=self._host,
+            ports=self._ports,
+            users=self._users,
+            settings=self._settings,
+            faults=self.faults,
+            seen=self.seen,
+            ssl_context=self._ssl_context,
+            clock=self._clock,
+        )
+        self._run.thread.start()
+        return self._run
+
+    async def _stopped(self) -> None:
+        """Stop, and see it through even when the caller is cancelled meanwhile."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        run.ask_to_stop()
+        ended = asyncio.ensure_future(asyncio.wrap_future(run.ended))
+        cancelled: asyncio.CancelledError | None = None
+        while not ended.done():
+            try:
+                await asyncio.shield(ended)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        run.join()
+        if cancelled is not None:
+            raise cancelled
+
+
+@attrs.define(kw_only=True, eq=False)
+class _Run:
+    """One run of the emulator, from its start to its stop; ``ready`` fails when it cannot start."""
+
+    directory: Path
+    host: str
+    ports: tuple[int, int]
+    users: tuple[str, ...]
+    settings: Settings
+    faults: Faults
+    seen: Seen
+    ssl_context: ssl.SSLContext | None
+    clock: Clock
+    ready: Future[None] = attrs.field(factory=Future)
+    ended: Future[None] = attrs.field(factory=Future)
+    url: str = ""
+    object_url: str = ""
+    credentials: Credentials = attrs.field(init=False, repr=False)
+    thread: threading.Thread = attrs.field(init=False)
+    _stop: asyncio.Event = attrs.field(init=False)
+    _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.thread = threading.Thread(target=self._main, name="koodrive-emulator", daemon=True)
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        # From here on nobody who waits for them can cancel them.
+        self.ready.set_running_or_notify_cancel()
+        self.ended.set_running_or_notify_cancel()
+
+    def ask_to_stop(self) -> None:
+        """Tell the thread to end; fine when it has ended already."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    def join(self) -> None:
+        """Wait for the thread; after ``ended`` it is about to be over."""
+        self.thread.join()
+
+    def _main(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - whoever starts the emulator gets it
+            if not self.ready.done():
+                self.ready.set_exception(error)
+        finally:
+            self.ended.set_result(None)
+
+    async def _serve(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.credentials = Credentials.kept_in(self.directory / "credentials.json", self.users)
+        service = Service.opened(
+            self.directory,
+            credentials=self.credentials,
+            settings=self.settings,
+            faults=self.faults,
+            seen=self.seen,
+            clock=self.clock,
+        )
+        async with AsyncExitStack() as stack:
+            stack.callback(service.close)
+            self.object_url = await self._site(stack, ObjectStore(service), self.ports[1])
+            service.presigner = attrs.evolve(service.presigner, origin=self.object_url)
+            self.url = await self._site(stack, Interface(service), self.ports[0])
+            stack.push_async_callback(_cancel_all, service)
+            self.ready.set_result(None)
+            await self._stop.wait()
+
+    async def _site(self, stack: AsyncExitStack, handler: Handler, port: int) -> str:
+        """Listen, and return the base URL."""
+        server = web.Server(
+            handler, access_log=None, read_bufsize=READ_BUFFER, auto_decompress=False
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        sock = _listening(self.host, port)
+        stack.callback(sock.close)
+        await web.SockSite(runner, sock, ssl_context=self.ssl_context).start()
+        scheme = "http" if self.ssl_context is None else "https"
+        name = WILDCARD_HOSTS.get(self.host, self.host)
+        name = f"[{name}]" if ":" in name else name
+        return f"{scheme}://{name}:{sock.getsockname()[1]}"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Bind a socket.
+
+    :raises OSError: when the port is in use, with host and port in the message.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A port that was just left by another run may be used again.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return sock
+
+
+async def _cancel_all(service: Service) -> None:
+    tasks = list(service.tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,342 @@
+"""Every exception this package raises of its own.
+
+::
+
+    KooDriveError
+    ├── InvalidArgument (ValueError)      refused here, before anything was sent
+    │   ├── InvalidFileName               a name the interface does not allow
+    │   └── FileTooLarge                  over 200 GB
+    ├── ConfigurationError                settings are missing or do not fit together
+    ├── ClientClosed                      used outside its ``async with``
+    ├── TransportError                    no usable answer arrived
+    │   ├── ConnectionFailed              refused, reset, unresolved, TLS
+    │   ├── DeadlineExceeded              a named wait took longer than its deadline
+    │   └── MalformedResponse             not JSON, without ``code``, not as documented
+    ├── PagingError                       the service returned the same cursor twice
+    ├── ApiError                          the service answered and refused
+    │   ├── InvalidRequest                a field was refused
+    │   ├── AuthenticationError           the credentials were refused
+    │   ├── PermissionDenied              the user may not do this here
+    │   ├── NotFound                      no such device, record, file, space
+    │   ├── DuplicateFileName             the name is taken and renaming was not allowed
+    │   ├── InsufficientSpace             the quota is used up
+    │   ├── UploadTaskGone                the upload has to be created again
+    │   ├── IntegrityCheckFailed          the stored bytes are not the announced ones
+    │   ├── RateLimited                   too many requests
+    │   └── ServerFault                   the service failed
+    └── UploadError                       a file did not get there
+        ├── PartRejected                  the object store refused a part
+        ├── SourceChanged                 the file changed between hashing and sending
+        └── LockLost                      the backup lock could not be kept
+
+Errors of the local file itself (missing, a folder, no permission) stay the ``OSError`` that the
+operating system raised, with the path in it. All of these pickle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "ApiError",
+    "AuthenticationError",
+    "ClientClosed",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "DuplicateFileName",
+    "FileTooLarge",
+    "InsufficientSpace",
+    "IntegrityCheckFailed",
+    "InvalidArgument",
+    "InvalidFileName",
+    "InvalidRequest",
+    "KooDriveError",
+    "LockLost",
+    "MalformedResponse",
+    "NotFound",
+    "PagingError",
+    "PartRejected",
+    "PermissionDenied",
+    "RateLimited",
+    "ServerFault",
+    "SourceChanged",
+    "TransportError",
+    "UploadError",
+    "UploadTaskGone",
+]
+
+
+class KooDriveError(Exception):
+    """Base of every exception of this package."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword-only constructors cannot be called again with ``args``: restore the state instead.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    cls: type[KooDriveError], args: tuple[Any, ...], state: dict[str, Any]
+) -> KooDriveError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidArgument(KooDriveError, ValueError):
+    """An argument breaks a rule of the interface; nothing was sent."""
+
+
+class InvalidFileName(InvalidArgument):
+    """The interface does not allow this file name; the message names the character or rule."""
+
+
+class FileTooLarge(InvalidArgument):
+    """The file is larger than the 200 GB that a multipart upload may have."""
+
+
+class ConfigurationError(KooDriveError):
+    """Settings are missing or contradict each other; the message lists them."""
+
+
+class ClientClosed(KooDriveError):
+    """The client was used before ``async with`` entered it or after it was left."""
+
+
+class TransportError(KooDriveError):
+    """No usable answer arrived.
+
+    :ivar method: HTTP method of the request.
+    :ivar path: Path of the request, without host and query (a presigned query is a secret).
+    :ivar trace_id: The ``X-Traceid`` that was sent, or None on an object store request.
+    :ivar sent: False when it is certain that the other side did not see the request.
+    :ivar attempts: How often the request was sent.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        method: str,
+        path: str,
+        trace_id: str | None = None,
+        sent: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.method = method
+        self.path = path
+        self.trace_id = trace_id
+        self.sent = sent
+        self.attempts = 1
+
+    def __str__(self) -> str:
+        parts = [f"{self.method} {self.path}: {self.args[0]}"]
+        if self.trace_id:
+            parts.append(f"trace id {self.trace_id}")
+        if self.attempts > 1:
+            parts.append(f"{self.attempts} attempts")
+        return "; ".join(parts)
+
+
+class ConnectionFailed(TransportError):
+    """The connection could not be made or broke."""
+
+
+class DeadlineExceeded(TransportError):
+    """A wait took longer than its deadline; the message names the wait and the setting."""
+
+
+class MalformedResponse(TransportError):
+    """The answer is not what the interface documents: not JSON, cut off, without ``code``.
+
+    :ivar status: HTTP status of the answer.
+    """
+
+    def __init__(
+        self, message: str, *, method: str, path: str, status: int, trace_id: str | None = None
+    ) -> None:
+        super().__init__(message, method=method, path=path, trace_id=trace_id)
+        self.status = status
+
+
+class PagingError(KooDriveError):
+    """The service returned a cursor it had returned before; going on would never end."""
+
+
+class ApiError(KooDriveError):
+    """The service answered and refused.
+
+    :ivar status: HTTP status.
+    :ivar code: ``code`` of the answer as a string, for example ``"13000405"``.
+    :ivar msg: ``msg`` of the answer, as sent.
+    :ivar trace_id: The ``X-Traceid`` that was sent: quote it to the vendor's support.
+    :ivar retry_after: Seconds the service asked to wait, or None.
+    :ivar method: HTTP method of the request.
+    :ivar path: Path of the request.
+    :ivar attempts: How often the request was sent.
+    """
+
+    advice: str | None = None
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        code: str,
+        msg: str,
+        method: str,
+        path: str,
+        trace_id: str | None = None,
+        retry_after: float | None = None,
+        answer: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(msg)
+        self.status = status
+        self.code = code
+        self.msg = msg
+        self.method = method
+        self.path = path
+        self.trace_id = trace_id
+        self.retry_after = retry_after
+        self.attempts = 1
+        self._take(answer or {})
+
+    def _take(self, answer: Mapping[str, Any]) -> None:
+        """Keep what a subclass needs of the rest of the answer."""
+
+    def __str__(self) -> str:
+        parts = [f"{self.method} {self.path}: HTTP {self.status}, code {self.code}: {self.msg}"]
+        if self.advice:
+            parts.append(self.advice)
+        if self.retry_after is not None:
+            parts.append(f"retry after {self.retry_after:g} s")
+        if self.trace_id:
+            parts.append(f"trace id {self.trace_id}")
+        if self.attempts > 1:
+            parts.append(f"{self.attempts} attempts")
+        return "; ".join(parts)
+
+
+class InvalidRequest(ApiError):
+    """The service refused a field of the request; sending it again will not help."""
+
+
+class AuthenticationError(ApiError):
+    """The token, signature or user id was refused."""
+
+    advice = "check the token or app secret, the user id, and that the token is not used up"
+
+
+class PermissionDenied(ApiError):
+    """The user may not do this, or not in this space."""
+
+
+class NotFound(ApiError):
+    """There is no such device, record, file or space."""
+
+
+class DuplicateFileName(ApiError):
+    """A file of this name exists and ``AutoRename.REJECT`` was asked for.
+
+    :ivar existing_file_id: Id of the file that has the name, when the service told it.
+    """
+
+    existing_file_id: str | None = None
+    advice = "choose another name, or AutoRename.RENAME or AutoRename.SKIP"
+
+    def _take(self, answer: Mapping[str, Any]) -> None:
+        existing = answer.get("existFileId")
+        self.existing_file_id = str(existing) if existing else None
+
+
+class InsufficientSpace(ApiError):
+    """The space is full: stop the run."""
+
+    advice = "free some space or choose another space; going on would fail for every file"
+
+
+class UploadTaskGone(ApiError):
+    """The service no longer knows this upload: create the file again."""
+
+    advice = "create the backup file again"
+
+
+class IntegrityCheckFailed(ApiError):
+    """What was stored is not what was announced: a part is missing or wrong."""
+
+    advice = "upload the file again"
+
+
+class RateLimited(ApiError):
+    """Too many requests; ``retry_after`` says how long to wait when the service told it."""
+
+
+class ServerFault(ApiError):
+    """The service failed; the same request may work later."""
+
+
+class UploadError(KooDriveError):
+    """A file did not get to the service."""
+
+
+class PartRejected(UploadError):
+    """The object store refused a part.
+
+    :ivar part_number: Number of the part, from 1.
+    :ivar status: HTTP status of the object store.
+    :ivar code: The ``Code`` of its XML answer, for example ``"SignatureDoesNotMatch"``, or None.
+    :ivar retry_after: Seconds the object store asked to wait, or None.
+    :ivar attempts: How often the part was sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        part_number: int,
+        status: int,
+        code: str | None,
+        msg: str,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(msg)
+        self.part_number = part_number
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+        self.attempts = 1
+
+    def __str__(self) -> str:
+        refused = f"part {self.part_number} was refused: HTTP {self.status}"
+        if self.code:
+            refused += f" {self.code}"
+        if self.args[0]:
+            refused += f": {self.args[0]}"
+        return refused + (f"; {self.attempts} attempts" if self.attempts > 1 else "")
+
+
+class SourceChanged(UploadError):
+    """The file changed between hashing and sending; nothing torn was completed.
+
+    :ivar name: The file.
+    :ivar changes: What changed, for example ``"size 10 -> 12"``.
+    """
+
+    def __init__(self, name: str, changes: str) -> None:
+        super().__init__(f"{name} changed while it was being backed up: {changes}")
+        self.name = name
+        self.changes = changes
+
+
+class LockLost(UploadError):
+    """The backup lock could not be renewed in time; nothing was written after that.
+
+    :ivar lock_id: The lock that was lost.
+    """
+
+    def __init__(self, lock_id: str, reason: str) -> None:
+        super().__init__(f"backup lock {lock_id} was lost: {reason}")
+        self.lock_id = lock_id
+        self.reason = reason

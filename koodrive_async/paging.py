@@ -1,0 +1,243 @@
+"""Listings that come in pages: :class:`Pager` and :class:`Page`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Generic, TypeVar
+
+import attrs
+
+from koodrive_async.errors import InvalidArgument, PagingError
+
+T = TypeVar("T")
+
+MAX_PAGE_SIZE = 100
+MAX_CURSOR_LENGTH = 1000
+
+
+@attrs.frozen
+class Page(Generic[T]):
+    """Items of one answer, and where the next ones are.
+
+    :ivar items: What the service returned; may be empty although more pages follow.
+    :ivar next_cursor: Cursor of the next page, or None at the end.
+    """
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __bool__(self) -> bool:
+        # an empty page is still a page
+        return True
+
+
+FetchPage = Callable[[str | None], Awaitable[Page[T]]]
+
+
+class Pager(Generic[T]):
+    """A listing that is fetched page by page while it is iterated.
+
+    ``async for item in pager`` goes over everything; while the caller works on a page, the next one
+    is already on its way. Iterating again starts again at the beginning. Leaving a loop early
+    leaves nothing running, and :attr:`cursor` tells where to go on.
+
+    :param fetch: Fetches the page at a cursor (None: the first).
+    :param cursor: Where to start.
+    """
+
+    def __init__(self, fetch: FetchPage[T], *, cursor: str | None = None) -> None:
+        self._fetch = fetch
+        self._start = cursor
+        self._cursor = cursor
+
+    @property
+    def cursor(self) -> str | None:
+        """Cursor of the first page that the latest iteration has not handed out completely.
+
+        A listing resumed from it misses nothing; items of a page that was left in its middle are
+        seen again. None before the first page and after the last.
+        """
+        return self._cursor
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        """Iterate over all items.
+
+        :raises KooDriveError: What fetching a page raises.
+        :raises PagingError: The service returned a cursor twice.
+        """
+        return _Items(self, self._walk())
+
+    def pages(self) -> AsyncIterator[Page[T]]:
+        """Iterate over pages, the empty ones too; raises what iterating over items raises."""
+        return _WholePages(self, self._walk())
+
+    async def first(self) -> T | None:
+        """Return the first item or None, fetching no more than it takes."""
+        items = await self.collect(limit=1)
+        return items[0] if items else None
+
+    async def collect(self, limit: int | None = None) -> list[T]:
+        """Return all items as a list, or the first ``limit`` of them.
+
+        :param limit: Stop after so many items; no page is fetched that is not needed.
+        :raises InvalidArgument: ``limit`` is negative.
+        """
+        if limit is not None and limit < 0:
+            raise InvalidArgument(f"limit must not be negative: {limit}")
+        collected: list[T] = []
+        walk = self._walk()
+        while limit is None or len(collected) < limit:
+            page = await walk.next()
+            if page is None:
+                break
+            room = len(page) if limit is None else limit - len(collected)
+            if room > len(page) or limit is None:
+                walk.look_ahead()
+            collected.extend(page.items[:room])
+            if room >= len(page):
+                self._cursor = page.next_cursor
+        return collected
+
+    def _walk(self) -> _Walk[T]:
+        self._cursor = self._start
+        return _Walk(self._fetch, self._start)
+
+
+def check_page_request(page_size: int, cursor: str | None) -> None:
+    """Refuse what the service would refuse (pages ``listBackupRecord`` and ``listBackupFile``).
+
+    :raises InvalidArgument: The page size is not 1..100, or the cursor is over 1,000 characters.
+    """
+    if isinstance(page_size, bool) or not 1 <= page_size <= MAX_PAGE_SIZE:
+        raise InvalidArgument(f"page_size must be 1 to {MAX_PAGE_SIZE}, not {page_size!r}")
+    if cursor is not None and len(cursor) > MAX_CURSOR_LENGTH:
+        raise InvalidArgument(
+            f"a cursor has at most {MAX_CURSOR_LENGTH} characters, this one {len(cursor)}"
+        )
+
+
+class _Walk(Generic[T]):
+    """One pass over the pages, in order; notices a listing that goes round in circles."""
+
+    def __init__(self, fetch: FetchPage[T], cursor: str | None) -> None:
+        self._fetch = fetch
+        self._next = cursor
+        self._more = True
+        self._seen: set[str | None] = set()
+        self._prefetch: asyncio.Task[Page[T] | Exception] | None = None
+
+    async def next(self) -> Page[T] | None:
+        """Return the next page, or None after the last."""
+        if not self._more:
+            return None
+        if self._next in self._seen:
+            raise PagingError(
+                f"the service returned the cursor {self._next!r} a second time: "
+                "the listing would never end"
+            )
+        page = await self._take()
+        self._seen.add(self._next)
+        self._next = page.next_cursor
+        self._more = self._next is not None
+        return page
+
+    def look_ahead(self) -> None:
+        """Begin to fetch the next page while the caller works on this one."""
+        if self._more and self._next not in self._seen:
+            self._prefetch = asyncio.create_task(_outcome(self._fetch, self._next))
+
+    def close(self) -> None:
+        """Give up the page that is on its way, if any; from any thread."""
+        if self._prefetch is None or self._prefetch.done():
+            return
+        loop = self._prefetch.get_loop()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._prefetch.cancel)
+
+    async def _take(self) -> Page[T]:
+        if self._prefetch is None:
+            return await self._fetch(self._next)
+        task, self._prefetch = self._prefetch, None
+        try:
+            outcome = await task
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    # A loop that is left early just drops its iterator, which has no other way to hear of that.
+    __del__ = close
+
+
+async def _outcome(fetch: FetchPage[T], cursor: str | None) -> Page[T] | Exception:
+    # An error nobody comes back for must not end as "exception was never retrieved".
+    try:
+        return await fetch(cursor)
+    except Exception as error:  # noqa: BLE001 - raised again by whoever takes the page
+        return error
+
+
+class _WholePages(Generic[T]):
+    """Hands out pages."""
+
+    def __init__(self, pager: Pager[T], walk: _Walk[T]) -> None:
+        self._pager = pager
+        self._walk = walk
+
+    def __aiter__(self) -> AsyncIterator[Page[T]]:
+        return self
+
+    async def __anext__(self) -> Page[T]:
+        page = await self._walk.next()
+        if page is None:
+            raise StopAsyncIteration
+        self._walk.look_ahead()
+        self._pager._cursor = page.next_cursor  # noqa: SLF001 - the pager's own iterator
+        return page
+
+    async def aclose(self) -> None:
+        """Leave the iteration: nothing goes on running."""
+        self._walk.close()
+
+
+class _Items(Generic[T]):
+    """Hands out the items of one page after another."""
+
+    def __init__(self, pager: Pager[T], walk: _Walk[T]) -> None:
+        self._pager = pager
+        self._walk = walk
+        self._page: Page[T] = Page(())
+        self._handed_out = 0
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while self._handed_out >= len(self._page):
+            page = await self._walk.next()
+            if page is None:
+                raise StopAsyncIteration
+            self._walk.look_ahead()
+            self._page, self._handed_out = page, 0
+            self._note_progress()
+        item = self._page.items[self._handed_out]
+        self._handed_out += 1
+        self._note_progress()
+        return item
+
+    def _note_progress(self) -> None:
+        if self._handed_out >= len(self._page):
+            self._pager._cursor = self._page.next_cursor  # noqa: SLF001 - the pager's own iterator
+
+    async def aclose(self) -> None:
+        """Leave the iteration: nothing goes on running."""
+        self._walk.close()

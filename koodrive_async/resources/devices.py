@@ -1,0 +1,56 @@
+"""``drive.devices``: machines bound to the signed-in user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from koodrive_async.models import BoundDevice
+from koodrive_async.resources.arguments import check_pattern
+from koodrive_async.transport.call import Call, path
+from koodrive_async.transport.wire import entities, entity
+
+if TYPE_CHECKING:
+    from koodrive_async.transport.http import InterfaceHttp
+
+
+class Devices:
+    """Bind, list and unbind devices.
+
+    Every method raises :class:`~koodrive_async.errors.ApiError` and
+    :class:`~koodrive_async.errors.TransportError`; cancelling one closes its connection.
+    """
+
+    def __init__(self, http: InterfaceHttp) -> None:
+        self._http = http
+
+    async def bind(
+        self, machine_code: str, name: str | None = None, os: str | None = None
+    ) -> BoundDevice:
+        """Bind a machine to the user (page ``bindDevice``).
+
+        :param machine_code: 1 to 64 letters, digits and underscores: strip the hyphens of a UUID.
+        :param name: 1 to 32 ASCII letters, digits, hyphens, underscores and spaces.
+        :param os: 1 to 32 ASCII letters, digits, underscores and spaces.
+        :raises InvalidArgument: An argument breaks its rule.
+        """
+        body = {"machineCode": check_pattern("machine_code", machine_code, "[a-zA-Z0-9_]{1,64}")}
+        if name is not None:
+            body["deviceName"] = check_pattern("name", name, r"[a-zA-Z0-9\-_\s]{1,32}")
+        if os is not None:
+            body["deviceOS"] = check_pattern("os", os, r"[a-zA-Z0-9_\s]{1,32}")
+        call = Call(method="POST", path=path("backup", "device"), body=body, repeatable=False)
+        return await self._http.send(call, entity(BoundDevice))
+
+    async def list(self) -> tuple[BoundDevice, ...]:
+        """Return all devices of the user, which come in one answer (page ``listBoundDevice``)."""
+        call = Call(method="GET", path=path("backup", "device"), repeatable=True)
+        return await self._http.send(call, entities(BoundDevice))
+
+    async def unbind(self, device_id: str) -> BoundDevice:
+        """Unbind a device and return it as it was (page ``unbindDevice``).
+
+        :param device_id: Id of the device.
+        :raises NotFound: There is no such device.
+        """
+        call = Call(method="DELETE", path=path("backup", "device", device_id), repeatable=False)
+        return await self._http.send(call, entity(BoundDevice))

@@ -1,0 +1,177 @@
+"""``drive.files``: files inside a record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from koodrive_async.errors import DuplicateFileName, FileTooLarge, InvalidArgument
+from koodrive_async.models import (
+    BackupFile,
+    CreatedBackupFile,
+    Downloads,
+    MultiPartInfo,
+    NewBackupFile,
+)
+from koodrive_async.paging import Pager, check_page_request
+from koodrive_async.resources.arguments import check_batch, check_file_name, check_pattern
+from koodrive_async.resources.listing import fetch_page
+from koodrive_async.transport.call import Call, path
+from koodrive_async.transport.wire import entities, nothing, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from koodrive_async.transport.http import InterfaceHttp
+
+MAX_LENGTH = 200 * 10**9
+"""Bytes of a multipart upload: 200 GB, taken as the smaller of its two meanings."""
+
+DUPLICATE_FILE_NAME = "13000405"
+
+
+class Files:
+    """List, create and complete backup files, and fetch the URLs of their bytes.
+
+    Every method raises :class:`~koodrive_async.errors.ApiError` and
+    :class:`~koodrive_async.errors.TransportError`; cancelling one closes its connection.
+    """
+
+    def __init__(self, http: InterfaceHttp) -> None:
+        self._http = http
+
+    def list(
+        self, record_id: str, page_size: int = 100, cursor: str | None = None
+    ) -> Pager[BackupFile]:
+        """List the files of a record (page ``listBackupFile``); iterating sends the requests.
+
+        :param page_size: Files fetched at a time, 1 to 100.
+        :param cursor: Where to start, from :attr:`Pager.cursor` or :attr:`Page.next_cursor`.
+        :raises InvalidArgument: An argument breaks its rule.
+        """
+        check_page_request(page_size, cursor)
+        where = path("backup", "record", record_id, "files")
+        return Pager(
+            fetch_page(self._http, where, {"pageSize": str(page_size)}, BackupFile), cursor=cursor
+        )
+
+    async def create(
+        self, record_id: str, file: NewBackupFile, *, lock_id: str
+    ) -> CreatedBackupFile:
+        """Create a file in a record (page ``createBackupFile``).
+
+        The proof code is computed for the very credential that the request carries.
+
+        :param lock_id: A lock that is alive.
+        :returns: Where to send the parts, or that there is nothing to send: see ``rapid_upload``
+            and ``exist``. Match parts by ``part_number``: they come in any order, perhaps not all.
+        :raises InvalidFileName: The name is not allowed.
+        :raises FileTooLarge: It is over 200 GB.
+        :raises DuplicateFileName: The name is taken and ``auto_rename`` is ``REJECT``.
+        """
+        check_file_name(file.file_name)
+        check_pattern("sha256", file.sha256, "[0-9a-f]{64}")
+        check_length(file.length)
+
+        async def body(origin: str) -> NewBackupFile:
+            if not callable(file.proof_code):
+                return file
+            return attrs.evolve(file, proof_code=await file.proof_code(origin))
+
+        call = Call(
+            method="POST",
+            path=path("backup", "record", record_id, "file"),
+            body=body,
+            lock_id=lock_id,
+            repeatable=False,
+        )
+        created = await self._http.send(call, whole(CreatedBackupFile))
+        if created.exist_file_id and not (created.exist or created.rapid_upload):
+            # a refusal that came with code 0: the interface documents existFileId for refusals only
+            raise DuplicateFileName(
+                status=200,
+                code=DUPLICATE_FILE_NAME,
+                msg=f"the record has a file named {file.file_name!r}",
+                method=call.method,
+                path=call.path,
+                answer={"existFileId": created.exist_file_id},
+            )
+        if created.file_id is None and created.exist_file_id:
+            created = attrs.evolve(created, file_id=created.exist_file_id)
+        return created
+
+    async def part_urls(
+        self, file_id: str, parts: Sequence[MultiPartInfo]
+    ) -> tuple[MultiPartInfo, ...]:
+        """Fetch fresh presigned URLs (page ``uploadUrl``).
+
+        :param parts: The parts as they were announced, with offset and midstate.
+        :returns: Parts with ``upload_url``, in any order.
+        :raises UploadTaskGone: The service no longer knows this upload.
+        :raises InvalidArgument: No parts are given.
+        """
+        if not parts:
+            raise InvalidArgument("parts must have at least one item")
+        call = Call(
+            method="POST",
+            path=path("files", "multipart", "uploadUrl"),
+            body=_PartUrlsRequest(
+                file_id=file_id,
+                multi_parts=tuple(attrs.evolve(part, upload_url=None) for part in parts),
+            ),
+            repeatable=True,
+        )
+        return await self._http.send(call, entities(MultiPartInfo, "multiParts"))
+
+    async def complete(self, file_id: str, sha256: str | None = None) -> None:
+        """Have the service merge and check the parts of a file (page ``completeFile``).
+
+        :param sha256: Digest of the whole file, for one more check.
+        :raises IntegrityCheckFailed: A part is missing or is not what was announced.
+        :raises UploadTaskGone: The service no longer knows this upload.
+        """
+        body = {"fileId": file_id}
+        if sha256 is not None:
+            body["sha256"] = check_pattern("sha256", sha256, "[0-9a-f]{64}")
+        call = Call(
+            method="POST",
+            path=path("files", "complete"),
+            body=body,
+            repeatable=True,
+            completes=True,
+        )
+        await self._http.send(call, nothing)
+
+    async def download_urls(self, container_id: str, file_ids: Sequence[str]) -> Downloads:
+        """Fetch links to download up to 100 files (page ``getDownLoadUrl``).
+
+        :param container_id: The space they are in, from the answer to creating them.
+        :returns: A link or a reason for each file: some may fail although the call succeeds.
+        :raises InvalidArgument: There are no ids or more than 100.
+        """
+        check_batch("file_ids", len(file_ids))
+        call = Call(
+            method="POST",
+            path=path("files", "download"),
+            body={"containerId": container_id, "fileIds": list(file_ids)},
+            repeatable=True,
+        )
+        return await self._http.send(call, whole(Downloads))
+
+
+@attrs.frozen(kw_only=True)
+class _PartUrlsRequest:
+    file_id: str
+    multi_parts: tuple[MultiPartInfo, ...]
+
+
+def check_length(length: int) -> None:
+    """Refuse a file that is too large for a multipart upload.
+
+    :raises FileTooLarge: It is over 200 GB.
+    """
+    if length > MAX_LENGTH:
+        raise FileTooLarge(
+            f"a backup file has at most 200 GB ({MAX_LENGTH} bytes), this one {length} bytes"
+        )

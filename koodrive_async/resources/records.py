@@ -1,0 +1,119 @@
+"""``drive.records``: backup runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from koodrive_async.models import BackupRecord, Module
+from koodrive_async.paging import Pager, check_page_request
+from koodrive_async.resources.arguments import check_module, json_text
+from koodrive_async.resources.listing import fetch_page
+from koodrive_async.transport.call import Call, path
+from koodrive_async.transport.wire import entity, nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from koodrive_async.transport.http import InterfaceHttp
+
+
+class Records:
+    """List, create, complete and delete backup records.
+
+    Every method raises :class:`~koodrive_async.errors.ApiError` and
+    :class:`~koodrive_async.errors.TransportError`; cancelling one closes its connection.
+    """
+
+    def __init__(self, http: InterfaceHttp) -> None:
+        self._http = http
+
+    def list(
+        self,
+        module: Module | str,
+        device_id: str | None = None,
+        page_size: int = 100,
+        cursor: str | None = None,
+    ) -> Pager[BackupRecord]:
+        """List records (page ``listBackupRecord``); nothing is sent before the first iteration.
+
+        :param device_id: Only records of this device.
+        :param page_size: Records fetched at a time, 1 to 100.
+        :param cursor: Where to start, from :attr:`Pager.cursor` or :attr:`Page.next_cursor`.
+        :raises InvalidArgument: An argument breaks its rule.
+        """
+        check_page_request(page_size, cursor)
+        query = {"moduleCode": check_module(module).value, "pageSize": str(page_size)}
+        if device_id is not None:
+            query["deviceId"] = device_id
+        return Pager(
+            fetch_page(self._http, path("backup", "record"), query, BackupRecord), cursor=cursor
+        )
+
+    async def create(
+        self,
+        device_id: str,
+        module: Module | str,
+        *,
+        lock_id: str,
+        properties: str | Mapping[str, Any] | None = None,
+    ) -> BackupRecord:
+        """Begin a backup run (page ``createBackupRecord``).
+
+        :param lock_id: A lock that is alive.
+        :param properties: JSON text, or a mapping that is written as such, kept with the record.
+        :raises InvalidArgument: ``properties`` is not JSON.
+        """
+        body = {"moduleCode": check_module(module), "deviceId": str(device_id)}
+        if (text := json_text(properties)) is not None:
+            body["properties"] = text
+        call = Call(
+            method="POST",
+            path=path("backup", "record"),
+            body=body,
+            lock_id=lock_id,
+            repeatable=False,
+        )
+        return await self._http.send(call, entity(BackupRecord))
+
+    async def get(self, record_id: str) -> BackupRecord:
+        """Return a record (page ``getBackupRecord``).
+
+        :raises NotFound: There is no such record.
+        """
+        call = Call(method="GET", path=path("backup", "record", record_id), repeatable=True)
+        return await self._http.send(call, entity(BackupRecord))
+
+    async def complete(
+        self,
+        record_id: str,
+        *,
+        lock_id: str,
+        properties: str | Mapping[str, Any] | None = None,
+    ) -> None:
+        """End a backup run: its status becomes ``COMPLETED`` (page ``completeBackup``).
+
+        :param properties: Replaces the record's properties when given.
+        :raises InvalidArgument: ``properties`` is not JSON.
+        """
+        text = json_text(properties)
+        call = Call(
+            method="PATCH",
+            path=path("backup", "record", record_id),
+            body={} if text is None else {"properties": text},
+            lock_id=lock_id,
+            repeatable=False,
+        )
+        await self._http.send(call, nothing)
+
+    async def delete(self, record_id: str, *, lock_id: str) -> None:
+        """Delete a record with its files (page ``deleteBackupRecord``).
+
+        :raises NotFound: There is no such record.
+        """
+        call = Call(
+            method="DELETE",
+            path=path("backup", "record", record_id),
+            lock_id=lock_id,
+            repeatable=False,
+        )
+        await self._http.send(call, nothing)

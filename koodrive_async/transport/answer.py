@@ -1,0 +1,161 @@
+"""From an HTTP answer to the payload or the one error that fits it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from koodrive_async.errors import (
+    ApiError,
+    AuthenticationError,
+    DuplicateFileName,
+    InsufficientSpace,
+    IntegrityCheckFailed,
+    InvalidRequest,
+    MalformedResponse,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    ServerFault,
+    UploadTaskGone,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from koodrive_async.transport.wire import Json, Reader
+
+T = TypeVar("T")
+
+SUCCESS = "0"
+_ERRORS_BY_CODE: Mapping[str, type[ApiError]] = {
+    "13000101": InvalidRequest,
+    "13000102": InvalidRequest,
+    "13000201": ServerFault,
+    "13000301": NotFound,
+    "13000302": NotFound,
+    "13000309": NotFound,
+    "13000311": InsufficientSpace,
+    "13000401": UploadTaskGone,
+    "13000402": IntegrityCheckFailed,
+    "13000405": DuplicateFileName,
+    "13000407": NotFound,
+    "13000410": PermissionDenied,
+    "13000411": NotFound,
+}
+_ERRORS_BY_STATUS: Mapping[int, type[ApiError]] = {
+    401: AuthenticationError,
+    403: PermissionDenied,
+    404: NotFound,
+    429: RateLimited,
+}
+_CLIENT_ERRORS = 400
+_SERVER_FAULTS = 500
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """An answer as it came, and the request it belongs to."""
+
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes
+    method: str
+    path: str
+    trace_id: str
+    service_time: float
+
+    def read(self, reader: Reader[T]) -> T:
+        """Check the envelope and take out what the call is about.
+
+        :raises ApiError: The service refused; the subclass says how.
+        :raises MalformedResponse: This is not an answer of the interface.
+        """
+        payload = self._payload()
+        try:
+            return reader(payload)
+        except (ValueError, TypeError) as error:
+            raise self._malformed(f"the answer is not the documented one: {error}") from error
+
+    def _payload(self) -> Json:
+        try:
+            decoded = json.loads(self.raw)
+        except (ValueError, RecursionError) as error:
+            raise self._unreadable(f"the answer is not JSON ({_reason(error)})") from None
+        if not isinstance(decoded, dict):
+            raise self._unreadable(f"the answer is a JSON {type(decoded).__name__}, not an object")
+        code = _code(decoded)
+        if self.status >= _CLIENT_ERRORS or (code is not None and code != SUCCESS):
+            raise self._refusal(code or "", str(decoded.get("msg") or "no message"), decoded)
+        if code is None:
+            raise self._unreadable("the answer has no code")
+        if not 200 <= self.status < 300:  # noqa: PLR2004 - what success means in HTTP
+            raise self._unreadable("an answer with neither success nor failure")
+        return decoded
+
+    def _malformed(self, problem: str) -> MalformedResponse:
+        return MalformedResponse(
+            f"{problem} (HTTP {self.status})",
+            method=self.method,
+            path=self.path,
+            status=self.status,
+            trace_id=self.trace_id,
+        )
+
+    def _unreadable(self, problem: str) -> ApiError | MalformedResponse:
+        # what a gateway says in HTML still has a status to act on
+        if self.status >= _CLIENT_ERRORS:
+            return self._refusal("", problem, {})
+        return self._malformed(problem)
+
+    def _refusal(self, code: str, msg: str, answer: Mapping[str, Any]) -> ApiError:
+        return _error_class(self.status, code)(
+            status=self.status,
+            code=code,
+            msg=msg,
+            method=self.method,
+            path=self.path,
+            trace_id=self.trace_id,
+            retry_after=retry_after(self.headers, self.service_time),
+            answer=answer,
+        )
+
+
+def _error_class(status: int, code: str) -> type[ApiError]:
+    if found := _ERRORS_BY_CODE.get(code) or _ERRORS_BY_STATUS.get(status):
+        return found
+    return ServerFault if status >= _SERVER_FAULTS else ApiError
+
+
+def _code(answer: Mapping[str, Any]) -> str | None:
+    """``code`` is a number in the examples and text in some tables (1)."""
+    code = answer.get("code")
+    return None if code is None or isinstance(code, bool) else str(code).strip()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at byte {error.pos}"
+    return "nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Read ``Retry-After``, which is in seconds or a date.
+
+    :param now: The service's time in seconds since 1970.
+    :returns: Seconds from now, or None when the header is absent or unreadable.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if not value:
+        return None
+    if value.isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)

@@ -1,0 +1,197 @@
+"""The two ways to sign in: a bearer token, or a signature made with an app secret."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote
+
+import anyio
+import attrs
+
+from koodrive_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+TokenProvider = Callable[[], Awaitable[str]]
+SIGNED_HEADERS = ("host", "x-date", "x-user-id")
+
+
+@attrs.frozen(kw_only=True)
+class RequestHead:
+    """What of a request goes into its signature.
+
+    :ivar path: The path as it is sent, percent-encoded.
+    :ivar query: The query as it is sent, in canonical form.
+    :ivar headers: The signed headers by their lower-case names.
+    :ivar body: The bytes that are sent.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Credential(Protocol):
+    """What one request signs in with."""
+
+    def proof_origin(self, user_id: str) -> str:
+        """Return the header value that the proof code of this request starts from.
+
+        Page ``koodrive_05_0036``: ``X-User-Id`` with app-id authentication, ``Authorization``
+        with any other.
+        """
+
+    def authorization(self, head: RequestHead) -> str:
+        """Return the value of the ``Authorization`` header."""
+
+
+class Credentials(Protocol):
+    """Where one client gets its credential from."""
+
+    async def current(self, refused: Credential | None = None) -> Credential:
+        """Return the credential for the next request.
+
+        :param refused: The credential that the service has just refused; ask for another one.
+            Returning the same one says that there is no other.
+        """
+
+
+class Auth(Protocol):
+    """A way to sign in: a value that can be kept in settings and pickled."""
+
+    def open(self) -> Credentials:
+        """Return the credentials of one client, with whatever state they need."""
+
+
+# --- tokens ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class BearerToken:
+    """Sign in with a token.
+
+    :param token: The complete value of the ``Authorization`` header, sent unchanged (the pages
+        spell it in five ways, most often ``Bearer+...``), or an async function that returns it. The
+        function is asked once at the start and again whenever the service refuses what it gave.
+    :raises ConfigurationError: The token is empty or could not stand in a header.
+    """
+
+    token: str | TokenProvider = attrs.field(repr=False)
+
+    @token.validator
+    def _check(self, _: attrs.Attribute[str | TokenProvider], token: str | TokenProvider) -> None:
+        if isinstance(token, str):
+            _check_token(token)
+
+    def open(self) -> Credentials:
+        """Return the credentials of one client."""
+        return _Tokens(self.token)
+
+
+@attrs.frozen
+class _Token:
+    value: str = attrs.field(repr=False)
+
+    def proof_origin(self, user_id: str) -> str:  # noqa: ARG002 - the other scheme needs it
+        return self.value
+
+    def authorization(self, head: RequestHead) -> str:  # noqa: ARG002 - the other scheme needs it
+        return self.value
+
+
+class _Tokens:
+    def __init__(self, token: str | TokenProvider) -> None:
+        self._provider = None if isinstance(token, str) else token
+        self._current = _Token(token) if isinstance(token, str) else None
+        self._renewal = anyio.Lock()
+
+    async def current(self, refused: Credential | None = None) -> Credential:
+        if self._provider is None:
+            assert self._current is not None  # noqa: S101 - one of the two is always there
+            return self._current
+        async with self._renewal:
+            # whoever waited here for another's renewal finds its result and asks no more
+            if self._current is None or self._current is refused:
+                value = await self._provider()
+                _check_token(value)
+                if self._current is None or self._current.value != value:
+                    self._current = _Token(value)
+            return self._current
+
+
+def _check_token(token: str) -> None:
+    if not token.strip():
+        raise ConfigurationError("the token is empty")
+    if not token.isascii() or not token.isprintable():
+        raise ConfigurationError("the token has characters that cannot stand in a header")
+
+
+# --- app signatures ----------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class AppSignature:
+    """Sign every request with an app secret (pages ``koodrive_05_0027`` to ``0035``).
+
+    :param app_id: The AppId.
+    :param app_secret: The AppSecret; it never leaves this machine.
+    """
+
+    app_id: str
+    app_secret: str = attrs.field(repr=False)
+
+    def open(self) -> Credentials:
+        """Return the credentials of one client."""
+        return self
+
+    async def current(self, refused: Credential | None = None) -> Credential:  # noqa: ARG002
+        """Return this: there is no other credential to fall back on."""
+        return self
+
+    def proof_origin(self, user_id: str) -> str:
+        """Return the user id."""
+        return user_id
+
+    def authorization(self, head: RequestHead) -> str:
+        """Return the signature with the AppId and the names of the signed headers."""
+        signature = sign(self.app_secret, head)
+        signed = ";".join(SIGNED_HEADERS)
+        return f"HMAC-SHA256 AppId={self.app_id},SignedHeaders={signed},Signature={signature}"
+
+
+def sign(app_secret: str, head: RequestHead) -> str:
+    """Return the signature of a request in lower-case hexadecimal."""
+    digest = hashlib.sha256(canonical_request(head).encode()).hexdigest()
+    # The page's prose mentions the signing time here, its formula does not; the formula decides.
+    string_to_sign = f"HMAC-SHA256\n{digest}"
+    return hmac.new(app_secret.encode(), string_to_sign.encode(), hashlib.sha256).hexdigest()
+
+
+def canonical_request(head: RequestHead) -> str:
+    """Return the text that is signed, line by line as page ``koodrive_05_0029`` lists it."""
+    return "\n".join(
+        (
+            head.method,
+            head.path if head.path.endswith("/") else head.path + "/",
+            head.query,
+            "".join(f"{name}:{head.headers[name].strip()}\n" for name in SIGNED_HEADERS),
+            ";".join(SIGNED_HEADERS),
+            hashlib.sha256(head.body).hexdigest(),
+        )
+    )
+
+
+def canonical_query(parameters: Iterable[tuple[str, str]]) -> str:
+    """Encode a query the one way in which it is both signed and sent."""
+    return "&".join(f"{percent(name)}={percent(value)}" for name, value in sorted(parameters))
+
+
+def percent(text: str) -> str:
+    """Percent-encode everything but ``A-Z a-z 0-9 - _ . ~``."""
+    return quote(text, safe="-_.~")

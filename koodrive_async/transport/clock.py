@@ -1,0 +1,95 @@
+"""What time it is on the service, whatever this machine's clock says."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+X_DATE_FORMAT = "%Y%m%dT%H%M%SZ"
+X_DATE_LIFE = 15 * 60.0
+"""Seconds for which the service accepts an ``X-Date`` (page ``koodrive_05_0029``)."""
+
+_SAFETY = 1.0
+
+
+class Clock(Protocol):
+    """Time as the client sees it; bring your own to test code that waits."""
+
+    def time(self) -> float:
+        """Return seconds since 1970, as this machine believes."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait.
+
+        :param seconds: How long.
+        """
+
+
+class SystemClock:
+    """This machine's clock. It is the wall clock, so that a suspended laptop notices the gap."""
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; cancellation ends the wait at once.
+
+        :param seconds: How long.
+        """
+        await anyio.sleep(seconds)
+
+
+class ServiceTime:
+    """The service's time, learnt from the ``Date`` headers of its answers.
+
+    Every answer gives a lower bound: when it was generated, the service's clock showed at least
+    ``Date``, and it was generated before it arrived. A time built on lower bounds is never in the
+    service's future, however wrong the local clock is.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = 0.0
+        self.known = False
+
+    @property
+    def offset(self) -> float:
+        """Seconds the service is ahead of the local clock (negative: behind), as far as known."""
+        return self._offset
+
+    def now(self) -> float:
+        """Return seconds since 1970 on the service, a little early rather than late."""
+        return self._clock.time() + self._offset
+
+    def stamp(self) -> str:
+        """Return the value for ``X-Date``."""
+        return datetime.fromtimestamp(self.now() - _SAFETY, UTC).strftime(X_DATE_FORMAT)
+
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Take the service's time from an answer that has just arrived.
+
+        An answer from a cache (it has an ``Age``) tells the time of long ago and is passed over.
+        """
+        if "Age" in headers or not (date := headers.get("Date")):
+            return
+        try:
+            moment = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        self._offset = moment.timestamp() - self._clock.time()
+        self.known = True
+
+    def accepts(self, stamp: str) -> bool:
+        """Say whether a stamp lies in the window the service accepts, as far as known."""
+        sent = datetime.strptime(stamp, X_DATE_FORMAT).replace(tzinfo=UTC).timestamp()
+        return self.now() - X_DATE_LIFE < sent <= self.now() + _SAFETY

@@ -1,0 +1,320 @@
+"""Sending a call to the interface and getting its payload back."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import ssl
+import sys
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import anyio
+import anyio.to_thread
+import yarl
+
+from koodrive_async._version import __version__
+from koodrive_async.errors import (
+    ApiError,
+    AuthenticationError,
+    ClientClosed,
+    ConfigurationError,
+    ConnectionFailed,
+    DeadlineExceeded,
+    KooDriveError,
+    MalformedResponse,
+    TransportError,
+)
+from koodrive_async.transport.answer import Answer
+from koodrive_async.transport.auth import RequestHead, canonical_query
+from koodrive_async.transport.call import LOCK_HEADER, Call
+from koodrive_async.transport.retry import Failure, delay_before_retry
+from koodrive_async.transport.wire import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from koodrive_async.config import RetryPolicy, Timeouts
+    from koodrive_async.transport.auth import Auth, Credential
+    from koodrive_async.transport.clock import Clock, ServiceTime
+    from koodrive_async.transport.wire import Reader
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+ANSWER_LIMIT = 64 * 1024 * 1024
+"""Bytes an answer may have; one with 10,000 presigned URLs takes about 10 MB."""
+
+_LARGE = 256 * 1024
+_MANY_PARTS = 1000
+"""JSON from this size on is read and written in a worker thread."""
+
+_CLOCK_REFUSALS = frozenset({400, 401, 403})
+_USER_AGENT = (
+    f"koodrive-async/{__version__} "
+    f"python/{sys.version_info.major}.{sys.version_info.minor} aiohttp/{aiohttp.__version__}"
+)
+
+
+class InterfaceHttp:
+    """Sends calls to the interface: signs, repeats what is safe to repeat, raises our errors.
+
+    Credentials go to ``endpoint`` only: redirects are not followed and cookies not kept.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        auth: Auth,
+        user_id: str,
+        timeouts: Timeouts,
+        retry: RetryPolicy,
+        clock: Clock,
+        service_time: ServiceTime,
+    ) -> None:
+        self._base, self._host = _split_endpoint(endpoint)
+        self._credentials = auth.open()
+        self._user_id = user_id
+        self._timeouts = timeouts
+        self._retry = retry
+        self._clock = clock
+        self.service_time = service_time
+        self._session: aiohttp.ClientSession | None = None
+
+    def use(self, session: aiohttp.ClientSession | None) -> None:
+        """Send through this session from now on; None closes the door."""
+        self._session = session
+
+    async def send(self, call: Call, reader: Reader[T]) -> T:
+        """Send a call until it is answered or repeating it would be unsafe or pointless.
+
+        :param reader: Takes what the call is about out of its answer.
+        :raises ApiError: The service refused.
+        :raises TransportError: No usable answer arrived.
+        :raises ClientClosed: The client is not open.
+
+        Cancellation closes the connection that the call is using.
+        """
+        credential = await self._credentials.current()
+        clock_corrected = renewed = False
+        attempt = 1
+        while True:
+            stamp = self.service_time.stamp()
+            try:
+                return await self._send_once(call, reader, credential, stamp)
+            except (ApiError, TransportError) as error:
+                error.attempts = attempt
+                if not clock_corrected and self._refused_for_its_date(error, stamp):
+                    clock_corrected = True
+                    logger.info(
+                        "the local clock is off by %.0f s; X-Date is corrected from now on",
+                        -self.service_time.offset,
+                    )
+                elif not renewed and isinstance(error, AuthenticationError) and call.signed_in:
+                    renewed = True
+                    fresh = await self._credentials.current(refused=credential)
+                    if fresh is credential:
+                        raise
+                    credential = fresh
+                else:
+                    await self._wait_or_raise(error, call, attempt)
+            attempt += 1
+
+    def _refused_for_its_date(self, error: KooDriveError, stamp: str) -> bool:
+        return (
+            isinstance(error, ApiError)
+            and error.status in _CLOCK_REFUSALS
+            and self.service_time.known
+            and not self.service_time.accepts(stamp)
+        )
+
+    async def _wait_or_raise(
+        self, error: ApiError | TransportError, call: Call, attempt: int
+    ) -> None:
+        delay = delay_before_retry(Failure(error, attempt, call.repeatable, self._retry))
+        if delay is None:
+            raise error
+        logger.warning("attempt %d failed, next in %.1f s: %s", attempt, delay, error)
+        await self._clock.sleep(delay)
+
+    async def _send_once(
+        self, call: Call, reader: Reader[T], credential: Credential, stamp: str
+    ) -> T:
+        body = await self._body(call, credential)
+        query = canonical_query(call.query.items())
+        trace_id = secrets.token_hex(29)
+        headers = self._headers(call, credential, stamp, query, body)
+        headers["X-Traceid"] = trace_id
+        url = yarl.URL(f"{self._base}{call.path}{'?' + query if query else ''}", encoded=True)
+        answer = await self._exchange(call, url, headers, body, trace_id)
+        if len(answer.raw) > _LARGE:
+            return await anyio.to_thread.run_sync(answer.read, reader)
+        return answer.read(reader)
+
+    async def _body(self, call: Call, credential: Credential) -> bytes:
+        if call.body is None:
+            return b""
+        if callable(call.body):
+            body = await call.body(credential.proof_origin(self._user_id))
+        else:
+            body = call.body
+        if len(getattr(body, "multi_parts", ())) > _MANY_PARTS:
+            return await anyio.to_thread.run_sync(encode, body)
+        return encode(body)
+
+    def _headers(
+        self, call: Call, credential: Credential, stamp: str, query: str, body: bytes
+    ) -> dict[str, str]:
+        headers = {"Host": self._host, "X-User-Id": self._user_id, "X-Date": stamp, **call.headers}
+        if body:
+            headers["Content-Type"] = "application/json"
+        if call.lock_id is not None:
+            headers[LOCK_HEADER] = call.lock_id
+        if call.signed_in:
+            headers["Authorization"] = credential.authorization(
+                RequestHead(
+                    method=call.method,
+                    path=urlsplit(self._base).path + call.path,
+                    query=query,
+                    headers={"host": self._host, "x-date": stamp, "x-user-id": self._user_id},
+                    body=body,
+                )
+            )
+        return headers
+
+    async def _exchange(
+        self, call: Call, url: yarl.URL, headers: Mapping[str, str], body: bytes, trace_id: str
+    ) -> Answer:
+        if self._session is None:
+            raise ClientClosed("this client is not open: use it inside 'async with KooDrive(...)'")
+        deadline = self._timeouts.complete if call.completes else self._timeouts.answer
+        try:
+            async with self._session.request(
+                call.method,
+                url,
+                headers=headers,
+                data=body or None,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=deadline, sock_connect=self._timeouts.connect),
+            ) as response:
+                self.service_time.learn(response.headers)
+                return Answer(
+                    status=response.status,
+                    headers=response.headers,
+                    raw=await _read_bounded(response, call, trace_id),
+                    method=call.method,
+                    path=call.path,
+                    trace_id=trace_id,
+                    service_time=self.service_time.now(),
+                )
+        except (aiohttp.ClientError, OSError) as error:
+            raise_transport_error(
+                error,
+                method=call.method,
+                path=call.path,
+                trace_id=trace_id,
+                waits=f"{deadline:g} s for the answer",
+                connect=self._timeouts.connect,
+            )
+
+
+def raise_transport_error(
+    error: BaseException,
+    *,
+    method: str,
+    path: str,
+    waits: str,
+    connect: float,
+    trace_id: str | None = None,
+) -> NoReturn:
+    """Raise the exception of our tree for what aiohttp or the system raised.
+
+    :param waits: What a timeout had waited for.
+    :param connect: Seconds that connecting may take.
+    :raises DeadlineExceeded: A timeout.
+    :raises ConnectionFailed: Anything else.
+    """
+    kind: type[TransportError]
+    sent = True
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        kind, sent = DeadlineExceeded, False
+        problem = f"connecting took longer than {connect:g} s (Timeouts.connect)"
+    elif isinstance(error, TimeoutError):
+        kind, problem = DeadlineExceeded, f"waited {waits}"
+    else:
+        kind, problem = ConnectionFailed, _problem(error)
+        sent = not isinstance(error, aiohttp.ClientConnectorError)
+    raise kind(problem, method=method, path=path, trace_id=trace_id, sent=sent) from None
+
+
+def _problem(error: BaseException) -> str:
+    # the text of many of aiohttp's errors carries the URL, which may be presigned: it is not used
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection was closed before an answer came"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the answer was cut off"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect to {error.host}:{error.port} ({_reason(error.os_error)})"
+    if isinstance(error, OSError):
+        return _reason(error)
+    return f"the exchange failed ({type(error).__name__})"
+
+
+def _reason(error: OSError) -> str:
+    # asyncio wraps several failed addresses into one error without a number
+    return error.strerror or str(error) or type(error).__name__
+
+
+async def _read_bounded(response: aiohttp.ClientResponse, call: Call, trace_id: str) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            response.close()
+            raise MalformedResponse(
+                f"the answer is larger than {ANSWER_LIMIT} bytes",
+                method=call.method,
+                path=call.path,
+                status=response.status,
+                trace_id=trace_id,
+            )
+    return bytes(body)
+
+
+# --- sessions ----------------------------------------------------------------------------------
+
+
+def open_session(connections: int, tls: ssl.SSLContext | bool) -> aiohttp.ClientSession:
+    """Open a session that keeps connections alive, keeps no cookies and follows its caller only.
+
+    :param connections: Connections it may have at a time.
+    :param tls: From :func:`tls_context`.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=30),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": _USER_AGENT},
+        auto_decompress=True,
+        trust_env=False,
+    )
+
+
+async def tls_context() -> ssl.SSLContext:
+    """Build the default TLS context in a worker thread: reading the trust store takes a while."""
+    return await anyio.to_thread.run_sync(ssl.create_default_context)
+
+
+def _split_endpoint(endpoint: str) -> tuple[str, str]:
+    """Return the base URL without a slash at its end, and the value of the ``Host`` header."""
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.username:
+        raise ConfigurationError(f"the endpoint must look like 'https://host', not {endpoint!r}")
+    url = yarl.URL(endpoint)
+    host = url.raw_host or ""
+    host = f"[{host}]" if ":" in host else host
+    if not url.is_default_port():
+        host = f"{host}:{url.port}"
+    return f"{url.scheme}://{host}{url.raw_path.rstrip('/')}", host

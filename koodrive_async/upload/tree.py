@@ -1,0 +1,91 @@
+"""The files below a folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import attrs
+from anyio import to_thread
+
+from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
+from koodrive_async.upload.engine import UploadItem
+from koodrive_async.upload.receipt import UploadFailure
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+logger = logging.getLogger(__name__)
+
+
+async def tree_items(
+    root: str | os.PathLike[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> AsyncIterator[UploadItem | UploadFailure]:
+    """Walk a folder in worker threads, a folder at a time and in sorted order.
+
+    :param root: The folder. Symbolic links below it are not followed.
+    :param include: Patterns of files to take, as in :meth:`pathlib.PurePath.match` on the relative
+        path (``*.jpg``, ``photos/*.jpg``); all by default.
+    :param exclude: Patterns of files and folders to leave out.
+    :returns: An item for each regular file, with the relative path as its description (a record has
+        no folders), and a failure for each folder that cannot be read.
+    :raises OSError: ``root`` itself is missing or not a folder.
+    """
+    top = Path(root)
+    folders = [PurePosixPath()]
+    while folders:
+        folder = folders.pop()
+        try:
+            listing = await to_thread.run_sync(_list, top, folder)
+        except OSError as error:
+            if folder == PurePosixPath():
+                raise
+            yield UploadFailure(source=top / folder, name=folder.name, error=error)
+            continue
+        folders += [path for path in reversed(listing.folders) if not _matches(path, exclude)]
+        for path in listing.files:
+            if (not include or _matches(path, include)) and not _matches(path, exclude):
+                yield UploadItem(
+                    source=top / path, name=record_name(path.name), description=str(path)
+                )
+
+
+def record_name(name: str) -> str:
+    """Return a name that the interface allows, as close to ``name`` as possible.
+
+    Forbidden characters become ``_`` and a name that is too long loses characters before its
+    extension; the description keeps the true path.
+    """
+    allowed = "".join(
+        "_" if character in FORBIDDEN_IN_FILE_NAMES else character for character in name
+    )
+    if len(allowed) <= MAX_FILE_NAME:
+        return allowed
+    extension = PurePosixPath(allowed).suffix[:MAX_FILE_NAME]
+    return allowed[: MAX_FILE_NAME - len(extension)] + extension
+
+
+@attrs.frozen
+class _Listing:
+    files: tuple[PurePosixPath, ...]
+    folders: tuple[PurePosixPath, ...]
+
+
+def _list(top: Path, folder: PurePosixPath) -> _Listing:
+    files, folders = [], []
+    with os.scandir(top / folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            path = folder / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif entry.is_file(follow_symlinks=False):
+                files.append(path)
+            else:
+                logger.debug("neither a file nor a folder, left out: %s", path)
+    return _Listing(tuple(files), tuple(folders))
+
+
+def _matches(path: PurePosixPath, patterns: Sequence[str]) -> bool:
+    return any(path.match(pattern) for pattern in patterns)
