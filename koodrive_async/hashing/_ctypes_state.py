@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from _typeshed import ReadableBuffer
 
     from koodrive_async.hashing.protocol import Midstate
 
 SPARE_BYTES = 256
-"""Room behind the documented fields of a context, so that a library with a larger one fails the
-self-test instead of writing over memory that is not its own."""
+"""Room behind the documented fields of a context, so that a library with a larger one, before the
+self-test finds it out, does not write over memory that is not its own."""
 
 _DIGEST_SIZE = 32
 _SUCCESS = 1

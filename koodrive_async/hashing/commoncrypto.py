@@ -7,7 +7,6 @@ macOS and see it only being passed over; on a Mac the self-test decides whether 
 from __future__ import annotations
 
 import ctypes
-import sys
 from typing import TYPE_CHECKING, ClassVar
 
 from koodrive_async.hashing._ctypes_state import SPARE_BYTES, Context, CtypesBackend, Functions
@@ -24,9 +23,7 @@ _FUNCTIONS = ("CC_SHA256_Init", "CC_SHA256_Update", "CC_SHA256_Final")
 
 
 def candidates() -> Iterator[CtypesBackend]:
-    """Yield the backend on macOS, nothing elsewhere."""
-    if sys.platform != "darwin":
-        return
+    """Yield the backend on Apple's systems, nothing elsewhere."""
     try:
         # Not looked for on disk first: system libraries live in the loader's shared cache.
         functions = Functions.of(ctypes.CDLL(_LIBRARY), _FUNCTIONS, ctypes.c_uint32)

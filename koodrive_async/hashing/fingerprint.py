@@ -150,6 +150,7 @@ class Fingerprinter:
         with memoryview(buffer) as given:
             if not given.c_contiguous:
                 raise BufferError("a fingerprint needs a C-contiguous buffer")
+            # A view of several dimensions with nothing in it cannot be cast.
             if given.nbytes:
                 with given.cast("B") as view:
                     self._update(view)

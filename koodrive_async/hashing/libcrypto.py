@@ -88,10 +88,11 @@ def _file_of(module: str) -> Path | None:
 
 
 def _windows_libraries(modules: list[Path]) -> Iterator[str]:
-    """Yield the DLLs that Python or conda brings; their names carry version and architecture."""
+    """Yield the DLLs that Python, conda or MSYS2 brings, of any version and architecture."""
     base = Path(sys.base_prefix)
     folders = [path.parent for path in modules]
-    for folder in dict.fromkeys([*folders, base / "DLLs", base, base / "Library" / "bin"]):
+    folders += [base / "DLLs", base, base / "Library" / "bin", base / "bin"]
+    for folder in dict.fromkeys(folders):
         yield from map(str, sorted(folder.glob("libcrypto-*.dll"), reverse=True))
 
 

@@ -2,7 +2,7 @@
 
 A backend reads and writes the memory of a library it was not compiled against. A wrong layout
 would not crash, it would upload files under wrong digests; so each one first answers questions
-whose answers are known. It takes less than a millisecond in C and about ten in plain Python.
+whose answers are known. It takes less than a millisecond in C and a few in plain Python.
 """
 
 from __future__ import annotations
@@ -48,16 +48,10 @@ def _wrong_midstate(backend: Sha256Backend) -> bool:
     return state.words() == _SAMPLE_MIDSTATE
 
 
-def _wrong_resumption(backend: Sha256Backend) -> bool:
-    state = backend.resume(_SAMPLE_MIDSTATE, 320)
-    if state.words() != _SAMPLE_MIDSTATE:
-        return False
-    state.update(bytearray(_SAMPLE[320:]))
-    return state.digest() == _SAMPLE_DIGEST
-
-
 def _wrong_count_at_32_bits(backend: Sha256Backend) -> bool:
     state = backend.resume(_ZEROS_BELOW, 2**29 - 64)
+    if state.words() != _ZEROS_BELOW:
+        return False
     state.update(bytes(100))
     return state.digest() == _ZEROS_BELOW_DIGEST
 
@@ -68,12 +62,10 @@ def _wrong_count_above_32_bits(backend: Sha256Backend) -> bool:
     return state.digest() == _ZEROS_ABOVE_DIGEST
 
 
-def _shared_state(backend: Sha256Backend) -> bool:
+def _shared_copy(backend: Sha256Backend) -> bool:
     state = backend.begin()
     state.update(_SAMPLE[:100])
     state.copy().update(b"elsewhere")
-    backend.begin().update(b"elsewhere")
-    state.digest()
     state.update(_SAMPLE[100:])
     return state.digest() == _SAMPLE_DIGEST
 
@@ -81,10 +73,9 @@ def _shared_state(backend: Sha256Backend) -> bool:
 _CHECKS = (
     _wrong_digest,
     _wrong_midstate,
-    _wrong_resumption,
     _wrong_count_at_32_bits,
     _wrong_count_above_32_bits,
-    _shared_state,
+    _shared_copy,
 )
 
 _EMPTY_DIGEST = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")

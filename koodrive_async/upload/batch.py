@@ -18,7 +18,7 @@ from koodrive_async.upload.source import name_of
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
-    from anyio.streams.memory import MemoryObjectSendStream
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 logger = logging.getLogger(__name__)
 
@@ -52,22 +52,22 @@ class UploadBatch:
         self._group = group
         self._send, self._outcomes = anyio.create_memory_object_stream[Outcome]()
         self._work = _Work(sources, upload, at_a_time)
-        self._started = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Outcome:
-        if not self._started:
-            self._started = True
+        if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._group.start_soon(self._work.run, self._send)
         try:
             return await self._outcomes.receive()
-        except anyio.EndOfStream:
+        except (anyio.EndOfStream, anyio.ClosedResourceError):
             self._outcomes.close()
-            if self._work.fatal is not None:
-                raise self._work.fatal from None
+            fatal, self._work.fatal = self._work.fatal, None
+            if fatal is not None:
+                raise fatal from None
             raise StopAsyncIteration from None
 
     async def aclose(self) -> None:
@@ -75,18 +75,23 @@ class UploadBatch:
         self._stop()
 
     def _stop(self) -> None:
-        self._outcomes.close()
         self._work.scope.cancel()
-        if not self._started:
+        self._outcomes.close()
+        if self._loop is None:
             self._send.close()
 
     def __del__(self) -> None:
-        # A loop that is left early just drops its iterator, which has no other way to hear of that.
-        if not self._started:
+        # A loop that is left early just drops its iterator, which has no other way to hear of that,
+        # and may be collected in any thread.
+        if self._loop is None:
             self._stop()
         elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._work.scope.cancel)
-            self._outcomes.close()
+            self._loop.call_soon_threadsafe(_end, self._work.scope, self._outcomes)
+
+
+def _end(scope: anyio.CancelScope, outcomes: MemoryObjectReceiveStream[Outcome]) -> None:
+    scope.cancel()
+    outcomes.close()
 
 
 class _Work:

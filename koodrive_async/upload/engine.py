@@ -16,6 +16,7 @@ from koodrive_async.errors import (
     InvalidArgument,
     MalformedResponse,
     PartRejected,
+    SourceChanged,
     TransportError,
 )
 from koodrive_async.hashing import MIDSTATE_GRID, proof_code
@@ -92,12 +93,23 @@ class Destination:
     lock_id: str
 
 
+@attrs.frozen(kw_only=True)
+class _Means:
+    """What everything that one client uploads at a time shares."""
+
+    sender: PartSender
+    connections: CapacityLimiter
+    hashing: CapacityLimiter
+    io: CapacityLimiter
+    memory: MemoryBudget
+
+
 class Uploader:
-    """Uploads files; everything that one client uploads shares its budgets.
+    """Uploads files within one client's limits.
 
     Memory for file content is at most ``Limits.memory``: each part on its way reserves 3 MiB (a
     slice read ahead, one being sent, one in the transport) before it reads anything, however large
-    it is.
+    it is. Each file that is being hashed has a buffer of 1 MiB beside that.
     """
 
     def __init__(
@@ -108,29 +120,34 @@ class Uploader:
         self.retry = retry
         self.clock = clock
         self._timeouts = timeouts
-        self._sender: PartSender | None = None
+        self._means: _Means | None = None
 
-    def use(self, session: aiohttp.ClientSession | None) -> None:
-        """Send parts through this session from now on; None closes the door."""
-        if session is None:
-            self._sender = None
-            return
-        self.connections = CapacityLimiter(self.limits.connections)
-        self.hashing = CapacityLimiter(self.limits.hash_workers)
-        # threads of our own count: an application's default limiter is not ours to use up
-        self.io = CapacityLimiter(self.limits.connections + self.limits.hash_workers)
-        self.memory = MemoryBudget(self.limits.memory)
-        self._sender = AiohttpPartSender(session, self.io, self._timeouts)
+    def open(self, session: aiohttp.ClientSession) -> None:
+        """Send parts through this session from now on."""
+        limits = self.limits
+        # worker threads of our own count: the default limiter is the application's to use
+        io = CapacityLimiter(limits.connections + limits.hash_workers)
+        self._means = _Means(
+            sender=AiohttpPartSender(session, io, self._timeouts),
+            connections=CapacityLimiter(limits.connections),
+            hashing=CapacityLimiter(limits.hash_workers),
+            io=io,
+            memory=MemoryBudget(limits.memory),
+        )
+
+    def close(self) -> None:
+        """Send nothing any more."""
+        self._means = None
 
     @property
-    def sender(self) -> PartSender:
-        """How parts travel.
+    def means(self) -> _Means:
+        """What uploads share.
 
         :raises ClientClosed: The client is not open.
         """
-        if self._sender is None:
+        if self._means is None:
             raise ClientClosed("this client is not open: use it inside 'async with KooDrive(...)'")
-        return self._sender
+        return self._means
 
     async def upload(
         self, item: UploadItem, destination: Destination, on_progress: OnProgress | None = None
@@ -146,13 +163,14 @@ class Uploader:
 
         Cancellation stops hashing and sending at once and completes nothing.
         """
-        _ = self.sender
+        means = self.means
         name = item.file_name()
         began = time.perf_counter()
-        async with open_source(item.source, self.io) as content:
+        async with open_source(item.source, means.io) as content:
             plan = plan_parts(content.size, item.part_size)
             return await _FileUpload(
                 uploader=self,
+                means=means,
                 item=item,
                 destination=destination,
                 name=name,
@@ -177,6 +195,7 @@ class _FileUpload:
     """One file on its way."""
 
     _uploader: Uploader
+    _means: _Means
     _item: UploadItem
     _destination: Destination
     _name: str
@@ -229,7 +248,7 @@ class _FileUpload:
         size = self._plan.part_size
         # midstates are needed at the part boundaries: the usual grid when they all lie on it
         grid = MIDSTATE_GRID if size % MIDSTATE_GRID == 0 else size
-        found = await self._content.fingerprint(grid, self._uploader.hashing, self._on_hashed)
+        found = await self._content.fingerprint(grid, self._means.hashing, self._on_hashed)
         await self._check_unchanged()
         self._report(Phase.HASH, self._plan.size, last=True)
         return found
@@ -240,7 +259,7 @@ class _FileUpload:
             from_thread.run_sync(self._report, Phase.HASH, done)
 
     async def _check_unchanged(self) -> None:
-        await to_thread.run_sync(self._content.check_unchanged, limiter=self._uploader.io)
+        await to_thread.run_sync(self._content.check_unchanged, limiter=self._means.io)
 
     # --- creating ------------------------------------------------------------------------------
 
@@ -275,10 +294,14 @@ class _FileUpload:
 
     async def _proof_code(self, origin: str) -> str | None:
         prove = partial(proof_code, origin, self._plan.size, self._read)
-        return await to_thread.run_sync(prove, limiter=self._uploader.io)
+        return await to_thread.run_sync(prove, limiter=self._means.io)
 
     def _read(self, offset: int, length: int) -> bytes:
-        return bytes(self._content.read(offset, length))
+        data = bytes(self._content.read(offset, length))
+        if len(data) < length:
+            self._content.check_unchanged()
+            raise SourceChanged(self._name, f"{len(data)} bytes at offset {offset}, not {length}")
+        return data
 
     # --- sending -------------------------------------------------------------------------------
 
@@ -293,9 +316,10 @@ class _FileUpload:
         await self._check_unchanged()
 
     async def _send_from(self, waiting: deque[_Sending], urls: PartUrls) -> None:
+        memory = min(MEMORY_FOR_A_PART, self._plan.part_size, self._plan.size)
         while waiting:
             # the budgets before the part: whoever gets a turn takes what is next by then
-            async with self._uploader.connections, self._uploader.memory.reserve(MEMORY_FOR_A_PART):
+            async with self._means.connections, self._means.memory.reserve(memory):
                 if not waiting:
                     return
                 sending = waiting.popleft()
@@ -311,7 +335,7 @@ class _FileUpload:
         url = await urls.get(part.number, refused=sending.refused_url)
         await self._check_unchanged()
         try:
-            await self._uploader.sender.send(part, self._content, url)
+            await self._means.sender.send(part, self._content, url)
         except (PartRejected, TransportError) as error:
             delay = self._delay(sending, error, url)
             if delay is None:

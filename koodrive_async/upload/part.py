@@ -173,6 +173,7 @@ class _PartBody(Payload):
             return b""
         piece = await to_thread.run_sync(self._content.read, offset, length, limiter=self._io)
         if not piece:
+            await to_thread.run_sync(self._content.check_unchanged, limiter=self._io)
             raise SourceChanged(f"part {self._part.number}", f"no bytes at offset {offset}")
         return piece
 

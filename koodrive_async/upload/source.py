@@ -19,6 +19,7 @@ from anyio import CapacityLimiter, to_process, to_thread
 
 from koodrive_async.errors import InvalidArgument, SourceChanged
 from koodrive_async.hashing import Fingerprint, Fingerprinter, backend, fingerprint
+from koodrive_async.resources.files import check_length
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -92,7 +93,10 @@ async def open_source(source: Source, io: CapacityLimiter) -> AsyncIterator[Cont
     else:
         # TemporaryFile has no name where the system allows it: not even a kill leaves it behind.
         async with aiofiles.tempfile.TemporaryFile("wb+") as spool:
+            size = 0
             async for piece in _pieces(source, io):
+                size += len(piece)
+                check_length(size)  # an endless stream must not fill the disk
                 await spool.write(piece)
             await spool.flush()
             yield SpooledContent(spool.fileno())

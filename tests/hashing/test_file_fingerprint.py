@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import io
@@ -276,6 +277,7 @@ def test_a_fingerprinter_takes_bytes_of_any_shape_and_nothing_else() -> None:
     fingerprinter = Fingerprinter(64)
     fingerprinter.update(memoryview(det(96)).cast("B", (4, 8, 3)))
     fingerprinter.update(b"")
+    fingerprinter.update((ctypes.c_char * 3 * 0)())
     with pytest.raises(BufferError, match="C-contiguous"):
         fingerprinter.update(memoryview(b"every other")[::2])
     with pytest.raises(TypeError):

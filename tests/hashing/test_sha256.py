@@ -182,6 +182,7 @@ def digest_after_512_mib_of_zeros(tail: bytes) -> str:
         pytest.param(memoryview(bytes(range(96))).cast("B", (4, 8, 3)), id="several dimensions"),
         pytest.param(array.array("I", [1, 2, 3]), id="items of four bytes"),
         pytest.param((ctypes.c_char * 5).from_buffer_copy(b"bytes"), id="ctypes array"),
+        pytest.param((ctypes.c_char * 3 * 0)(), id="empty with several dimensions"),
         pytest.param(b"", id="empty bytes"),
         pytest.param(memoryview(b"empty slice")[3:3], id="empty slice"),
         pytest.param(memoryview(b"").cast("B"), id="empty view"),

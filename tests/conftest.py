@@ -1,0 +1,36 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+from koodrive_async.testing import connect
+
+pytest_plugins = ["koodrive_async.testing.fixtures"]
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def blocking_calls_fail():
+    """Turn a blocking call of ours on a running event loop into an error.
+
+    The emulator has a thread and a loop of its own, where it may block.
+    """
+    with blockbuster_ctx("koodrive_async", excluded_modules=["koodrive_async.emulator"]) as fence:
+        yield fence
+
+
+@pytest.fixture
+async def drive(koodrive_emulator):
+    async with connect(koodrive_emulator) as client:
+        yield client
+
+
+@pytest.fixture
+async def device_id(drive):
+    return (await drive.devices.bind("testmachine", name="test", os="linux")).device_id

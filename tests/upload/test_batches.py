@@ -1,0 +1,181 @@
+"""Many files at a time: outcomes as they come, sources as fast as they are needed."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+
+import anyio
+import pytest
+
+from koodrive_async import (
+    AuthenticationError,
+    BearerToken,
+    InvalidFileName,
+    Limits,
+    Module,
+    UploadFailure,
+    UploadItem,
+    UploadReceipt,
+)
+from koodrive_async.emulator import Fault
+from koodrive_async.testing import connect
+from tests.sample import sample
+
+pytestmark = pytest.mark.anyio
+
+
+async def collect(batch):
+    return [outcome async for outcome in batch]
+
+
+async def test_every_file_has_its_outcome_and_failures_stop_nobody(session, make_file, tmp_path):
+    good = [make_file(1000 + number, f"{number}", seed=number) for number in range(20)]
+    missing = tmp_path / "missing"
+    outcomes = await collect(session.upload_many([*good[:10], missing, tmp_path, *good[10:]]))
+    receipts = [item for item in outcomes if isinstance(item, UploadReceipt)]
+    failures = {item.name: item for item in outcomes if isinstance(item, UploadFailure)}
+    assert sorted(item.name for item in receipts) == sorted(path.name for path in good)
+    assert failures.keys() == {"missing", tmp_path.name}
+    assert failures["missing"].source == missing
+    assert isinstance(failures["missing"].error, FileNotFoundError)
+    assert isinstance(failures[tmp_path.name].error, IsADirectoryError)
+
+
+async def test_items_say_more_than_sources(session, drive, make_file):
+    items = [
+        UploadItem(source=b"abc", name="a", description="first"),
+        UploadItem(source=make_file(), name="b"),
+        UploadItem(source=b"abc", name="bad?"),
+    ]
+    outcomes = await collect(session.upload_many(items))
+    assert [type(item.error) for item in outcomes if isinstance(item, UploadFailure)] == [
+        InvalidFileName
+    ]
+    files = await drive.files.list(session.record.record_id).collect()
+    assert sorted((file.file_name, file.description) for file in files) == [
+        ("a", "first"),
+        ("b", None),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["list", "generator", "async-generator"])
+async def test_sources_may_come_from_any_iterable(session, kind):
+    items = [UploadItem(source=bytes([number]), name=str(number)) for number in range(5)]
+
+    async def asynchronous():
+        for item in items:
+            yield item
+
+    sources = {
+        "list": lambda: items,
+        "generator": lambda: (item for item in items),
+        "async-generator": asynchronous,
+    }[kind]()
+    outcomes = await collect(session.upload_many(sources))
+    assert sorted(outcome.name for outcome in outcomes) == ["0", "1", "2", "3", "4"]
+
+
+async def test_no_sources_give_no_outcomes(session):
+    assert await collect(session.upload_many([])) == []
+
+
+async def test_an_endless_iterable_is_taken_from_only_as_fast_as_outcomes_are(
+    koodrive_emulator,
+):
+    taken = 0
+
+    async def endless():
+        nonlocal taken
+        for taken in itertools.count(1):
+            yield UploadItem(source=sample(10, taken), name=f"{taken}")
+
+    limits = Limits(files_in_flight=3)
+    async with connect(koodrive_emulator, limits=limits) as drive:
+        device = await drive.devices.bind("endless")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            outcomes = 0
+            async for _ in session.upload_many(endless()):
+                outcomes += 1
+                assert taken <= outcomes + 3
+                if outcomes == 10:
+                    break
+
+
+async def test_no_more_files_at_a_time_than_the_limit(koodrive_emulator, make_file):
+    koodrive_emulator.faults.add(Fault("latency", "files.create", seconds=0.02))
+    files = [make_file(100, f"{number}", seed=number) for number in range(8)]
+    async with connect(koodrive_emulator, limits=Limits(files_in_flight=2)) as drive:
+        device = await drive.devices.bind("limited")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            assert len(await collect(session.upload_many(files))) == 8
+    assert koodrive_emulator.seen.peak("files.create") == 2
+
+
+async def test_leaving_the_loop_cancels_the_rest_and_completes_the_record(
+    drive, device_id, koodrive_emulator, make_file
+):
+    running_before = asyncio.all_tasks()
+    koodrive_emulator.faults.add(Fault("latency", "part.put", seconds=60, after=1))
+    files = [make_file(100, f"{number}", seed=number) for number in range(8)]
+    async with drive.backup(device_id, Module.FOLDER) as session:
+        async for outcome in session.upload_many(files):
+            assert isinstance(outcome, UploadReceipt)
+            break
+        gc.collect()
+    record = await drive.records.get(session.record.record_id)
+    assert record.end_time is not None
+    assert asyncio.all_tasks() <= running_before
+
+
+async def test_a_batch_that_is_closed_gives_nothing_more(session, make_file):
+    batch = session.upload_many([make_file(10, f"{number}") for number in range(5)])
+    await anext(batch)
+    await batch.aclose()
+    assert await collect(batch) == []
+
+
+async def test_a_batch_that_is_never_iterated_uploads_nothing(session, koodrive_emulator):
+    batch = session.upload_many([UploadItem(source=b"a", name="a")])
+    del batch
+    gc.collect()
+    assert koodrive_emulator.seen.count("files.create") == 0
+
+
+async def test_refused_credentials_end_the_batch_with_that_error(koodrive_emulator, make_file):
+    token = koodrive_emulator.token
+
+    async def provide():
+        return token
+
+    files = [make_file(100, f"{number}", seed=number) for number in range(8)]
+    async with connect(koodrive_emulator, auth=BearerToken(provide)) as drive:
+        device = await drive.devices.bind("refused")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            koodrive_emulator.faults.add(Fault("error", "files.create", status=401))
+            with pytest.raises(AuthenticationError):
+                await collect(session.upload_many(files))
+
+
+async def test_an_error_of_the_iterable_itself_reaches_the_caller(session):
+    def broken():
+        yield UploadItem(source=b"a", name="a")
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        await collect(session.upload_many(broken()))
+
+
+async def test_hashing_one_file_overlaps_sending_another(koodrive_emulator, make_file):
+    # The first file's part is held back until the second has been created, which is after it was
+    # hashed: if one file waited for the other, this would never end.
+    koodrive_emulator.faults.add(Fault("latency", "part.put", seconds=30, times=1))
+    files = [make_file(100, "a", 1), make_file(100, "b", 2)]
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("overlap")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            with anyio.fail_after(20):
+                async for outcome in session.upload_many(files):
+                    assert isinstance(outcome, UploadReceipt)
+                    break

@@ -1,0 +1,72 @@
+"""Cancelling an upload leaves nothing behind: no task, thread, file, connection or lock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from koodrive_async import Module, RecordStatus
+from koodrive_async.emulator import Fault
+from koodrive_async.testing import connect
+from koodrive_async.upload import Phase
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+
+
+def open_files(folder):
+    """Return the files below a folder that this process has open."""
+    links = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.append(str(entry.readlink()))
+    return [link for link in links if link.startswith(str(folder))]
+
+
+@pytest.mark.parametrize("route", ["files.create", "part.put", "files.complete"])
+async def test_cancelling_leaves_nothing_behind(koodrive_emulator, make_file, route, tmp_path):
+    path = make_file(11 * MIB)
+    running_before = asyncio.all_tasks()
+    koodrive_emulator.faults.add(Fault("latency", route, seconds=60, times=3))
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("cancelled")
+        async with anyio.create_task_group() as group:
+
+            async def cancel_when_reached():
+                await anyio.to_thread.run_sync(koodrive_emulator.seen.wait_active, route)
+                group.cancel_scope.cancel()
+
+            group.start_soon(cancel_when_reached)
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                await session.upload(path, part_size=5 * MIB)
+        assert asyncio.all_tasks() <= running_before
+        found = await anyio.to_thread.run_sync(open_files, tmp_path / "source")
+        assert found == []
+        assert (await drive.records.get(session.record.record_id)).status is RecordStatus.NEW
+        await drive.locks.create(Module.FOLDER)  # the old one was given back
+
+
+async def test_cancelling_stops_hashing(drive, device_id, make_file, tmp_path):
+    path = make_file(200 * MIB)
+    threads = []
+
+    async with drive.backup(device_id, Module.FOLDER) as session:
+        with anyio.CancelScope() as scope:
+
+            def cancel(progress):
+                assert progress.phase is Phase.HASH
+                assert progress.done < progress.total
+                threads.append(threading.active_count())
+                scope.cancel()
+
+            await session.upload(path, on_progress=cancel)
+        assert scope.cancelled_caught
+        assert len(threads) == 1
+        assert await anyio.to_thread.run_sync(open_files, tmp_path / "source") == []

@@ -1,0 +1,131 @@
+"""The life of a backup session: lock, record, and what is left of both."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from koodrive_async import (
+    ApiError,
+    ClientClosed,
+    InvalidArgument,
+    Module,
+    RecordStatus,
+)
+from koodrive_async.emulator import Fault
+from koodrive_async.testing import connect
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_clean_exit_completes_the_record_and_gives_the_lock_back(
+    drive, device_id, koodrive_emulator
+):
+    async with drive.backup(device_id, Module.ALBUM) as session:
+        assert session.record.status is RecordStatus.NEW
+        assert session.lock.lock_id.endswith("@101")
+    record = await drive.records.get(session.record.record_id)
+    assert (record.status, record.module) == (RecordStatus.COMPLETED, Module.ALBUM)
+    assert koodrive_emulator.seen.count("locks.release", status=200) == 1
+    await drive.locks.create(Module.ALBUM)  # it is free
+
+
+async def test_leaving_with_an_exception_completes_nothing_and_gives_the_lock_back(
+    drive, device_id
+):
+    with pytest.raises(ZeroDivisionError):
+        async with drive.backup(device_id, Module.FOLDER) as session:
+            1 / 0  # noqa: B018 - it raises
+    assert (await drive.records.get(session.record.record_id)).status is RecordStatus.NEW
+    await drive.locks.create(Module.FOLDER)
+
+
+async def test_a_record_that_cannot_be_created_gives_the_lock_back(
+    drive, device_id, koodrive_emulator
+):
+    koodrive_emulator.faults.add(Fault("error", "records.create", status=500, times=1))
+    with pytest.raises(ApiError):
+        async with drive.backup(device_id, Module.FOLDER):
+            pytest.fail("the block must not run")
+    await drive.locks.create(Module.FOLDER)
+
+
+async def test_writes_quote_the_lock_of_the_session(drive, device_id, koodrive_emulator):
+    async with drive.backup(device_id, Module.FOLDER) as session:
+        await session.upload(b"abc", name="x")
+    for route in ("records.create", "files.create", "records.complete", "locks.release"):
+        (request,) = koodrive_emulator.seen.requests(route)
+        assert request.headers["x-backup-lock-id"] == session.lock.lock_id
+
+
+@pytest.mark.parametrize("properties", ['{"test":"123"}', {"test": "123"}])
+async def test_properties_are_kept_as_given(drive, device_id, properties):
+    async with drive.backup(device_id, Module.FOLDER, properties=properties) as session:
+        await session.upload(b"abc", name="x")
+    record = await drive.records.get(session.record.record_id)
+    assert record.properties == '{"test":"123"}'
+
+
+async def test_without_properties_the_record_says_which_spaces_its_files_are_in(
+    drive, device_id, koodrive_emulator
+):
+    async with drive.backup(device_id, Module.FOLDER) as session:
+        await session.upload(b"abc", name="x")
+        await session.upload(b"abd", name="y")
+    record = await drive.records.get(session.record.record_id)
+    assert json.loads(record.properties) == {"containerIds": [koodrive_emulator.container_id]}
+
+
+@pytest.mark.parametrize(
+    ("module", "properties", "named"),
+    [
+        ("999", None, "module must be one of"),
+        (Module.FOLDER, "{", "JSON"),
+        ("100", {1: {2}}, "JSON"),
+    ],
+)
+async def test_bad_arguments_are_refused_before_anything_is_sent(
+    drive, device_id, koodrive_emulator, module, properties, named
+):
+    with pytest.raises(InvalidArgument, match=named):
+        drive.backup(device_id, module, properties=properties)
+    assert koodrive_emulator.seen.count("locks.create") == 0
+
+
+async def test_a_session_is_entered_once_and_used_inside(drive, device_id):
+    session = drive.backup(device_id, Module.FOLDER)
+    with pytest.raises(ClientClosed, match="async with"):
+        _ = session.record
+    with pytest.raises(ClientClosed, match="async with"):
+        await session.upload(b"a", name="a")
+    async with session:
+        pass
+    with pytest.raises(ClientClosed, match="entered once"):
+        await session.__aenter__()
+    with pytest.raises(ClientClosed, match="async with"):
+        await session.upload(b"a", name="a")
+    with pytest.raises(ClientClosed, match="async with"):
+        session.upload_many([])
+
+
+async def test_a_session_outlives_no_client(koodrive_emulator):
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+    with pytest.raises(ClientClosed):
+        async with drive.backup(device.device_id, Module.FOLDER):
+            pytest.fail("the block must not run")
+
+
+async def test_several_sessions_of_different_modules_share_one_client(drive, device_id):
+    async with (
+        drive.backup(device_id, Module.FOLDER) as folder,
+        drive.backup(device_id, Module.ALBUM) as album,
+    ):
+        await folder.upload(b"abc", name="x")
+        await album.upload(b"abc", name="y")
+    listed = [
+        [file.file_name async for file in drive.files.list(session.record.record_id)]
+        for session in (folder, album)
+    ]
+    assert listed == [["x"], ["y"]]
