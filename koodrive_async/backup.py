@@ -32,6 +32,7 @@ class BackupSession:
     Entering takes the lock, which is kept renewed, and creates the record. A clean exit completes
     the record; leaving with an exception does not, so that it stays visible as unfinished. The lock
     is given back either way. When it is lost the block is cancelled and ``LockLost`` raised.
+    Enter and leave it in the same task; any number of tasks may upload meanwhile.
     """
 
     def __init__(

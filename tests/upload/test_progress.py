@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from koodrive_async.emulator import Fault
-from koodrive_async.upload import Phase
+from koodrive_async.upload import Phase, Progress
 
 pytestmark = pytest.mark.anyio
 
@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 async def test_both_phases_go_forward_and_end_at_the_size(session, make_file, koodrive_emulator):
     koodrive_emulator.faults.add(Fault("reset", "part.put", moment="middle", times=2))
-    seen = []
+    seen: list[Progress] = []
     receipt = await session.upload(make_file(23 * MIB), part_size=5 * MIB, on_progress=seen.append)
     assert receipt.retries == 2
     for phase in Phase:
@@ -28,7 +28,7 @@ async def test_both_phases_go_forward_and_end_at_the_size(session, make_file, ko
 
 async def test_a_file_that_needs_no_sending_is_reported_as_done(session, make_file):
     await session.upload(make_file(1000))
-    seen = []
+    seen: list[Progress] = []
     await session.upload(make_file(1000), on_progress=seen.append)
     assert (seen[-1].phase, seen[-1].done) == (Phase.UPLOAD, 1000)
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from koodrive_async import UploadFailure, UploadReceipt
+from koodrive_async import UploadFailure, UploadItem, UploadReceipt
 from koodrive_async.upload import tree_items
 from koodrive_async.upload.tree import record_name
 
@@ -24,8 +24,14 @@ def tree(tmp_path):
     return root
 
 
+async def items(root, **options):
+    async for item in tree_items(root, **options):
+        assert isinstance(item, UploadItem)
+        yield item
+
+
 async def paths(root, **options):
-    return [item.description async for item in tree_items(root, **options)]
+    return [str(item.description) async for item in items(root, **options)]
 
 
 async def test_every_file_is_found_once_with_its_relative_path(tree):

@@ -1,0 +1,82 @@
+"""The examples of the README run as they stand."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from koodrive_async import Module
+from koodrive_async.testing import connect
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("koodrive_environment")]
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def example(name):
+    found = re.search(rf"<!-- example: {name} -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert found, f"the README has no example named {name}"
+    lines = [line for line in found[1].splitlines() if line.strip()]
+    assert len(lines) <= 20
+    return found[1]
+
+
+async def files_of_newest_record(emulator):
+    async with connect(emulator) as drive:
+        records = await drive.records.list(Module.FOLDER).collect()
+        newest = max(records, key=lambda record: str(record.create_time))
+        assert newest.end_time is not None
+        return {
+            (file.file_name, file.description) async for file in drive.files.list(newest.record_id)
+        }
+
+
+def test_the_uploader_example(koodrive_emulator, tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "2026").mkdir(parents=True)
+    (folder / "2026" / "a.jpg").write_bytes(b"a")
+    (folder / "b.jpg").write_bytes(b"b")
+    (folder / "c.tmp").write_bytes(b"c")
+    ran = subprocess.run(
+        [sys.executable, "-c", example("uploader")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=50,
+    )
+    assert sorted(ran.stdout.splitlines()) == ["uploaded 2026/a.jpg 1", "uploaded b.jpg 1"]
+    assert anyio.run(files_of_newest_record, koodrive_emulator) == {
+        ("a.jpg", "2026/a.jpg"),
+        ("b.jpg", "b.jpg"),
+    }
+
+
+async def test_the_service_example(koodrive_emulator):
+    names: dict[str, Any] = {"__name__": "service"}
+    exec(compile(example("service"), "README.md", "exec"), names)
+    async with TestClient(TestServer(names["app"])) as client:
+        response = await client.put("/cat.jpg", data=b"meow" * 1000)
+        assert response.status == 200
+        assert len((await response.json())["sha256"]) == 64
+    assert await files_of_newest_record(koodrive_emulator) == {("cat.jpg", None)}
+
+
+async def test_the_notebook_example(koodrive_emulator, capsys):
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code = compile(example("notebook"), "README.md", "exec", flags=flags)
+    names: dict[str, object] = {}
+    ran = eval(code, names)
+    if inspect.iscoroutine(ran):
+        await ran
+    assert "hello.txt 5 " in capsys.readouterr().out
+    assert await files_of_newest_record(koodrive_emulator) == {("hello.txt", None)}
