@@ -55,6 +55,9 @@ Kind = Literal[
 ]
 Moment = Literal["before", "middle", "after"]
 
+TOO_MANY_REQUESTS: Final = 429
+DEFAULT_RETRY_AFTER: Final = 1.0
+
 # The option that the value behind the equals sign of a kind stands for.
 MAIN_OPTION: Final[dict[str, str]] = {
     "latency": "seconds",
@@ -98,7 +101,8 @@ class Fault:
     :param code: ``code`` of the answer (``error``); a number is sent as one. An error of the
         object store prints it as its XML code.
     :param msg: message of the answer (``error``).
-    :param retry_after: ``Retry-After`` header in seconds (``error``, ``throttle``).
+    :param retry_after: ``Retry-After`` header in seconds (``error``, ``throttle``); without it an
+        error has none and a throttle says 1.
     :param moment: when the connection is cut (``reset``): ``before`` the body is read, in the
         ``middle`` of a body (of the request, or of a download), ``after`` the body and before the
         service acts.
@@ -137,6 +141,18 @@ class Fault:
     moment: Moment = attrs.field(
         default="before", kw_only=True, validator=attrs.validators.in_(get_args(Moment))
     )
+
+    @property
+    def answer_status(self) -> int:
+        """HTTP status of the answer that an ``error`` or ``throttle`` orders."""
+        return TOO_MANY_REQUESTS if self.kind == "throttle" else self.status
+
+    @property
+    def answer_after(self) -> float | None:
+        """``Retry-After`` of that answer, in seconds; a ``throttle`` always has one."""
+        if self.kind == "throttle" and self.retry_after is None:
+            return DEFAULT_RETRY_AFTER
+        return self.retry_after
 
     @classmethod
     def parse(cls, rule: str) -> Fault:

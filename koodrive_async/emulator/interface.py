@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -39,7 +40,6 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY: Final = 16 * 2**20
 TRACE_ID: Final = re.compile(r"[A-Za-z0-9_]{58}")
-TOO_MANY_REQUESTS: Final = 429
 SUCCESS_MSG: Final[Mapping[str, str]] = {
     "files.create": "Success.",
     "files.create_ordinary": "Success.",
@@ -95,7 +95,7 @@ class Interface:
         )
         caller = self._admitted(route, received, now)
         pairs = _query_pairs(request.raw_path)
-        lock_id = request.headers.get("x-backup-lock-id")
+        lock_id = _lock_header(request.headers)
         if exchange.strike.has("expired-lock"):
             expire_lock(service, lock_id, now)
         call = Call(
@@ -125,11 +125,19 @@ def check_trace_id(value: str | None) -> None:
 
 async def _whole_body(exchange: Exchange) -> bytes:
     body = bytearray()
-    async for data in exchange.chunks():
-        body += data
-        if len(body) > MAX_BODY:
-            raise RefusedError(413, BODY_TOO_LARGE, f"The body is larger than {MAX_BODY} bytes.")
+    async with aclosing(exchange.chunks()) as chunks:
+        async for data in chunks:
+            body += data
+            if len(body) > MAX_BODY:
+                msg = f"The body is larger than {MAX_BODY} bytes."
+                raise RefusedError(413, BODY_TOO_LARGE, msg)
     return bytes(body)
+
+
+def _lock_header(headers: Mapping[str, str]) -> str | None:
+    value = headers.get("x-backup-lock-id")
+    # Bytes that are no text cannot be looked up; with question marks it is an unknown lock.
+    return value and value.encode("ascii", "replace").decode()
 
 
 def _query_pairs(raw_path: str) -> list[tuple[str, str]]:
@@ -139,10 +147,9 @@ def _query_pairs(raw_path: str) -> list[tuple[str, str]]:
 
 
 def _ordered(fault: Fault) -> RefusedError:
-    status = TOO_MANY_REQUESTS if fault.kind == "throttle" else fault.status
     code: int | str = INNER_INVOKE_FAILURE
-    if status == TOO_MANY_REQUESTS:
+    if fault.kind == "throttle":
         code = THROTTLED
     if fault.code is not None:
         code = int(fault.code) if fault.code.isdecimal() else fault.code
-    return RefusedError(status, code, fault.msg, retry_after=fault.retry_after)
+    return RefusedError(fault.answer_status, code, fault.msg, retry_after=fault.answer_after)

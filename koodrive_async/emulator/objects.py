@@ -174,16 +174,21 @@ class ObjectStore:
         with self._service.blobs.writing(file["blob"]) as fd:
             async with aclosing(exchange.chunks()) as chunks:
                 async for data in chunks:
-                    if self._latest.get(slot) is not mine:
-                        raise ObjectRefusedError(
-                            409, "OperationAborted", "The part is being sent anew by another PUT"
-                        )
+                    self._check_latest(slot, mine)
                     digest.update(data)
                     write_at(fd, data, position)
                     position += len(data)
+        self._check_latest(slot, mine)
         if position != row["offset"] + row["size"]:
             raise BodyLostError
         return digest.end()
+
+    def _check_latest(self, slot: tuple[str, int], mine: object) -> None:
+        """Rule: of two PUTs of a part, the one that began later counts."""
+        if self._latest.get(slot) is not mine:
+            raise ObjectRefusedError(
+                409, "OperationAborted", "The part is being sent anew by another PUT"
+            )
 
     async def _get(self, exchange: Exchange, key: str) -> web.StreamResponse:
         file = self._service.store.row(
@@ -264,9 +269,9 @@ def _no_upload() -> ObjectRefusedError:
 
 
 def _ordered(fault: Fault) -> ObjectRefusedError:
-    status = 429 if fault.kind == "throttle" else fault.status
+    status, retry_after = fault.answer_status, fault.answer_after
     code = fault.code or ("SlowDown" if status in SLOW_DOWN else "InternalError")
     headers: dict[str, str] = {}
-    if fault.retry_after is not None:
-        headers[hdrs.RETRY_AFTER] = seconds_text(fault.retry_after)
+    if retry_after is not None:
+        headers[hdrs.RETRY_AFTER] = seconds_text(retry_after)
     return ObjectRefusedError(status, code, fault.msg, headers=headers)

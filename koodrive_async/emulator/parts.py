@@ -89,6 +89,8 @@ def check_list(
     :param whole: whether the list must be complete, without gaps.
     :raises RefusedError: with 13000102 and the part that breaks a rule.
     """
+    if whole:
+        _check_whole(parts, length)
     for before, part in zip((None, *parts), parts, strict=False):
         _check_position(before, part)
         is_last = part is parts[-1] and part.end == length
@@ -98,12 +100,6 @@ def check_list(
             raise invalid(f"multiParts: part {part.number} is smaller than {min_size} bytes")
         if concurrent and (part.offset % BLOCK or (not is_last and part.size % BLOCK)):
             raise invalid(f"multiParts: part {part.number} is not on multiples of {BLOCK} bytes")
-    if not whole:
-        return
-    if [part.number for part in parts] != list(range(1, len(parts) + 1)):
-        raise invalid("multiParts: the part numbers must be 1, 2, 3, ... without a gap")
-    if sum(part.size for part in parts) != length:
-        raise invalid(f"multiParts: the sizes of the parts do not add up to length {length}")
 
 
 def _same_as_known(fields: Mapping[str, Any], part: Part) -> Part:
@@ -134,6 +130,13 @@ def _new_part(fields: Mapping[str, Any], before: Part | None, *, concurrent: boo
     if not concurrent and is_concurrent([fields]):
         raise invalid("multiParts: partOffset and hashCtx do not go with a sequential upload")
     return Part(number=number, offset=offset, size=fields["partSize"], hash_ctx=words)
+
+
+def _check_whole(parts: Sequence[Part], length: int) -> None:
+    if [part.number for part in parts] != list(range(1, len(parts) + 1)):
+        raise invalid("multiParts: the part numbers must be 1, 2, 3, ... without a gap")
+    if sum(part.size for part in parts) != length:
+        raise invalid(f"multiParts: the sizes of the parts do not add up to length {length}")
 
 
 def _check_position(before: Part | None, part: Part) -> None:

@@ -1,4 +1,4 @@
-"""Presigned URLs: made for one method, object, host and length, and checked byte for byte."""
+"""Presigned URLs: made for one method, object, host and length."""
 
 from __future__ import annotations
 
@@ -76,7 +76,11 @@ class Presigner:
     def check(
         self, *, method: str, raw_path: str, headers: Mapping[str, str], now: float
     ) -> Mapping[str, str]:
-        """Check a request by what was received, byte for byte, and return its query.
+        """Check a request by what was received and return its query.
+
+        An upload is checked byte for byte. A link to download may be opened by anything, such as a
+        browser that decodes what needs no encoding; for it the query counts in canonical form, as
+        it does for real object stores.
 
         :param raw_path: path and query as on the request line.
         :raises ObjectRefusedError: when the signature is absent, does not match, or is too old.
@@ -88,7 +92,8 @@ class Presigner:
         fields = query_fields(match["signed"])
         signed = fields.get("X-Amz-SignedHeaders", "").split(";")
         received = {name: headers.get(name, "") for name in signed}
-        expected = self._signature(method, path, match["signed"], received)
+        query = _encoded(fields) if method == "GET" else match["signed"]
+        expected = self._signature(method, path, query, received)
         if not hmac.compare_digest(expected, match["signature"]):
             raise ObjectRefusedError(
                 403,
@@ -123,7 +128,7 @@ class Presigner:
             "X-Amz-Credential": scope,
             **last,
         }
-        return "&".join(f"{name}={quote(value, safe='')}" for name, value in fields.items())
+        return _encoded(fields)
 
     def _url(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> str:
         signature = self._signature(method, path, query, headers)
@@ -133,6 +138,10 @@ class Presigner:
         lines = [method, path, query, *(f"{name}:{value}" for name, value in headers.items())]
         text = "\n".join(lines).encode("utf-8", "surrogateescape")
         return hmac.new(self.secret_key.encode(), text, hashlib.sha256).hexdigest()
+
+
+def _encoded(fields: Mapping[str, str]) -> str:
+    return "&".join(f"{name}={quote(value, safe='')}" for name, value in fields.items())
 
 
 def request_expired() -> ObjectRefusedError:

@@ -121,6 +121,8 @@ def text(pattern: str | None = None, *, longest: int | None = None) -> Check:
     def check(value: Any) -> str | None:
         if not isinstance(value, str):
             return "must be a string"
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            return "must be Unicode text"
         if longest is not None and len(value) > longest:
             return f"must be at most {longest} characters long"
         if compiled is not None and compiled.fullmatch(value) is None:

@@ -1,23 +1,14 @@
-"""The emulator: its lifetime, its thread with an event loop of its own, and its two sites."""
+"""The emulator: its settings, its lifetime and what it tells about itself."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
 import time
-from concurrent.futures import Future
-from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import attrs
-from aiohttp import web
-
-from koodrive_async.emulator.credentials import Account, Credentials
 from koodrive_async.emulator.faults import Faults
-from koodrive_async.emulator.interface import Interface
-from koodrive_async.emulator.objects import ObjectStore
+from koodrive_async.emulator.run import Run
 from koodrive_async.emulator.seen import Seen
 from koodrive_async.emulator.service import (
     DEFAULT_CONFIGS,
@@ -25,23 +16,16 @@ from koodrive_async.emulator.service import (
     DEFAULT_USER,
     MIB,
     Clock,
-    Service,
     Settings,
 )
 
 if TYPE_CHECKING:
     import os
     import ssl
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-# Far less and the loop wakes up for every few kilobytes of a part.
-READ_BUFFER = MIB
-WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound to here
-# Requests in flight are cancelled at once; this is for connections that do not notice.
-SHUTDOWN_SECONDS = 1.0
+    from koodrive_async.emulator.credentials import Account
 
 
 class Emulator:
@@ -106,7 +90,7 @@ class Emulator:
             containers=tuple(containers),
             configs=dict(configs),
         )
-        self._run: _Run | None = None
+        self._run: Run | None = None
 
     @property
     def url(self) -> str:
@@ -220,15 +204,15 @@ class Emulator:
         return f"<Emulator {str(self._directory)!r}, {state}>"
 
     @property
-    def _running(self) -> _Run:
+    def _running(self) -> Run:
         if self._run is None or not self._run.ready.done():
             raise RuntimeError("the emulator is not running")
         return self._run
 
-    def _begin(self) -> _Run:
+    def _begin(self) -> Run:
         if self._run is not None:
             raise RuntimeError("the emulator is running already")
-        self._run = _Run(
+        self._run = Run(
             directory=self._directory,
             host=self._host,
             ports=self._ports,
@@ -258,114 +242,3 @@ class Emulator:
         run.join()
         if cancelled is not None:
             raise cancelled
-
-
-@attrs.define(kw_only=True, eq=False)
-class _Run:
-    """One run of the emulator, from its start to its stop; ``ready`` fails when it cannot start."""
-
-    directory: Path
-    host: str
-    ports: tuple[int, int]
-    users: tuple[str, ...]
-    settings: Settings
-    faults: Faults
-    seen: Seen
-    ssl_context: ssl.SSLContext | None
-    clock: Clock
-    ready: Future[None] = attrs.field(factory=Future)
-    ended: Future[None] = attrs.field(factory=Future)
-    url: str = ""
-    object_url: str = ""
-    credentials: Credentials = attrs.field(init=False, repr=False)
-    thread: threading.Thread = attrs.field(init=False)
-    _stop: asyncio.Event = attrs.field(init=False)
-    _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.thread = threading.Thread(target=self._main, name="koodrive-emulator", daemon=True)
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        # From here on nobody who waits for them can cancel them.
-        self.ready.set_running_or_notify_cancel()
-        self.ended.set_running_or_notify_cancel()
-
-    def ask_to_stop(self) -> None:
-        """Tell the thread to end; fine when it has ended already."""
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._stop.set)
-
-    def join(self) -> None:
-        """Wait for the thread; after ``ended`` it is about to be over."""
-        self.thread.join()
-
-    def _main(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                runner.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 - whoever starts the emulator gets it
-            if not self.ready.done():
-                self.ready.set_exception(error)
-        finally:
-            self.ended.set_result(None)
-
-    async def _serve(self) -> None:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.credentials = Credentials.kept_in(self.directory / "credentials.json", self.users)
-        service = Service.opened(
-            self.directory,
-            credentials=self.credentials,
-            settings=self.settings,
-            faults=self.faults,
-            seen=self.seen,
-            clock=self.clock,
-        )
-        async with AsyncExitStack() as stack:
-            stack.callback(service.close)
-            self.object_url = await self._site(stack, ObjectStore(service), self.ports[1])
-            service.presigner = attrs.evolve(service.presigner, origin=self.object_url)
-            self.url = await self._site(stack, Interface(service), self.ports[0])
-            stack.push_async_callback(_cancel_all, service)
-            self.ready.set_result(None)
-            await self._stop.wait()
-
-    async def _site(self, stack: AsyncExitStack, handler: Handler, port: int) -> str:
-        """Listen, and return the base URL."""
-        server = web.Server(
-            handler, access_log=None, read_bufsize=READ_BUFFER, auto_decompress=False
-        )
-        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        sock = _listening(self.host, port)
-        stack.callback(sock.close)
-        await web.SockSite(runner, sock, ssl_context=self.ssl_context).start()
-        scheme = "http" if self.ssl_context is None else "https"
-        name = WILDCARD_HOSTS.get(self.host, self.host)
-        name = f"[{name}]" if ":" in name else name
-        return f"{scheme}://{name}:{sock.getsockname()[1]}"
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """Bind a socket.
-
-    :raises OSError: when the port is in use, with host and port in the message.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        # A port that was just left by another run may be used again.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
-    return sock
-
-
-async def _cancel_all(service: Service) -> None:
-    tasks = list(service.tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

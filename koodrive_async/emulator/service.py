@@ -86,8 +86,9 @@ class Service:
     ) -> Service:
         """Open the state of a directory; the thread that opens it must be the one that uses it.
 
-        :raises OSError: when the directory is in use by another emulator, or not writable.
+        :raises OSError: when the directory is in use by another emulator, or cannot be used.
         """
+        blobs = Blobs(directory / "blobs")
         store = Store(directory / "state.sqlite")
         doorkeeper = Doorkeeper(
             store=store, credentials=credentials, token_seconds=settings.token_seconds
@@ -103,7 +104,7 @@ class Service:
         return cls(
             settings=settings,
             store=store,
-            blobs=Blobs(directory / "blobs"),
+            blobs=blobs,
             credentials=credentials,
             doorkeeper=doorkeeper,
             faults=faults,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -68,6 +69,7 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
+        os.close(os.open(path, os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=0.0)
         self._connection.row_factory = sqlite3.Row
         try:
@@ -77,10 +79,10 @@ class Store:
             # The state must survive the process; that it may lag after a power cut is fine here.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(SCHEMA)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self._connection.close()
             raise OSError(
-                f"{path.parent} is in use by another emulator, or not writable: {error}"
+                f"{path.parent} is in use by another emulator, or cannot be used: {error}"
             ) from error
 
     def close(self) -> None:

@@ -1,0 +1,166 @@
+"""One run of the emulator: a thread with an event loop of its own, and the two sites in it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Final
+
+import attrs
+from aiohttp import web
+
+from koodrive_async.emulator.credentials import Credentials
+from koodrive_async.emulator.interface import Interface
+from koodrive_async.emulator.objects import ObjectStore
+from koodrive_async.emulator.service import MIB, Clock, Service, Settings
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from koodrive_async.emulator.faults import Faults
+    from koodrive_async.emulator.seen import Seen
+
+    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+# Far less and the loop wakes up for every few kilobytes of a part.
+READ_BUFFER: Final = MIB
+WILDCARD_HOSTS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound to here
+# Requests in flight are cancelled at once; this is for connections that do not notice.
+SHUTDOWN_SECONDS: Final = 1.0
+# Rounds of the loop in which sockets, TLS ones included, become connections or are let go.
+SETTLING_ROUNDS: Final = 4
+
+
+@attrs.define(kw_only=True, eq=False)
+class Run:
+    """One run of the emulator, from its start to its stop; ``ready`` fails when it cannot start."""
+
+    directory: Path
+    host: str
+    ports: tuple[int, int]
+    users: tuple[str, ...]
+    settings: Settings
+    faults: Faults
+    seen: Seen
+    ssl_context: ssl.SSLContext | None
+    clock: Clock
+    ready: Future[None] = attrs.field(factory=Future)
+    ended: Future[None] = attrs.field(factory=Future)
+    url: str = ""
+    object_url: str = ""
+    credentials: Credentials = attrs.field(init=False, repr=False)
+    thread: threading.Thread = attrs.field(init=False)
+    _stop: asyncio.Event = attrs.field(init=False)
+    _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.thread = threading.Thread(target=self._main, name="koodrive-emulator", daemon=True)
+        # Of a known kind, whatever event loop policy the caller has installed.
+        self._loop = asyncio.SelectorEventLoop()
+        self._stop = asyncio.Event()
+        # From here on nobody who waits for them can cancel them.
+        self.ready.set_running_or_notify_cancel()
+        self.ended.set_running_or_notify_cancel()
+
+    def ask_to_stop(self) -> None:
+        """Tell the thread to end; fine when it has ended already."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    def join(self) -> None:
+        """Wait for the thread; after ``ended`` it is about to be over."""
+        self.thread.join()
+
+    def _main(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - whoever starts the emulator gets it
+            if not self.ready.done():
+                self.ready.set_exception(error)
+        finally:
+            self.ended.set_result(None)
+
+    async def _serve(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.credentials = Credentials.kept_in(self.directory / "credentials.json", self.users)
+        service = Service.opened(
+            self.directory,
+            credentials=self.credentials,
+            settings=self.settings,
+            faults=self.faults,
+            seen=self.seen,
+            clock=self.clock,
+        )
+        async with AsyncExitStack() as stack:
+            stack.callback(service.close)
+            self.object_url = await self._site(stack, ObjectStore(service), self.ports[1])
+            service.presigner = attrs.evolve(service.presigner, origin=self.object_url)
+            self.url = await self._site(stack, Interface(service), self.ports[0])
+            stack.push_async_callback(_cancel_all, service)
+            self.ready.set_result(None)
+            await self._stop.wait()
+
+    async def _site(self, stack: AsyncExitStack, handler: Handler, port: int) -> str:
+        """Listen, and return the base URL."""
+        server = web.Server(
+            handler, access_log=None, read_bufsize=READ_BUFFER, auto_decompress=False
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
+        sock = _listening(self.host, port)
+        stack.callback(sock.close)
+        await runner.setup()
+        stack.push_async_callback(_close_site, sock, server, runner)
+        await web.SockSite(runner, sock, ssl_context=self.ssl_context).start()
+        scheme = "http" if self.ssl_context is None else "https"
+        name = WILDCARD_HOSTS.get(self.host, self.host)
+        name = f"[{name}]" if ":" in name else name
+        return f"{scheme}://{name}:{sock.getsockname()[1]}"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Bind a socket.
+
+    :raises OSError: when the port is in use, with host and port in the message.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A port that was just left by another run may be used again.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return sock
+
+
+async def _close_site(sock: socket.socket, server: web.Server, runner: web.ServerRunner) -> None:
+    # Accept no more, then wait until what was accepted has become a connection: a server that is
+    # closed in between would leave such a socket open.
+    asyncio.get_running_loop().remove_reader(sock)
+    await _settle()
+    transports = [connection.transport for connection in server.connections]
+    await runner.cleanup()
+    for transport in transports:
+        if transport is not None:
+            transport.abort()  # also when the other side does not read what is left for it
+    await _settle()
+
+
+async def _settle() -> None:
+    for _ in range(SETTLING_ROUNDS):
+        await asyncio.sleep(0)
+
+
+async def _cancel_all(service: Service) -> None:
+    tasks = list(service.tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
