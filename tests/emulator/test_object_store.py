@@ -124,7 +124,7 @@ async def test_a_download_url_expires(wire, file_url, clock):
     assert b"Request has expired" in late.body
 
 
-@pytest.mark.parametrize("decoded", [("%2F", "/"), ("%3B", ";"), ("%2F", "%2f")])
+@pytest.mark.parametrize("decoded", [("%2F", "/"), ("%2F", "%2f")])
 async def test_a_link_to_download_survives_another_encoding_of_its_query(
     wire, file_url, data, decoded
 ):
