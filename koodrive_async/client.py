@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from koodrive_async.backup import BackupSession
 from koodrive_async.config import Limits, RetryPolicy, Timeouts, read_environment
-from koodrive_async.errors import ClientClosed, ConfigurationError
+from koodrive_async.errors import ClientClosed
 from koodrive_async.resources import Configs, Devices, Files, Locks, Records, Scopes, Tokens
-from koodrive_async.transport.auth import AppSignature, Auth, BearerToken
+from koodrive_async.transport.auth import AppSignature, Auth, BearerToken, check_header_setting
 from koodrive_async.transport.clock import Clock, ServiceTime, SystemClock
 from koodrive_async.transport.http import InterfaceHttp, open_session, tls_context
 from koodrive_async.upload import Uploader
@@ -37,7 +37,7 @@ class KooDrive:
     :param retry: How patiently requests are repeated.
     :param clock: Time as the client sees it; for tests.
     :param tls: A TLS context of your own; by default the system's trust store.
-    :raises ConfigurationError: The endpoint is not a URL, or the user id is empty.
+    :raises ConfigurationError: The endpoint is not a URL, or the user id cannot stand in a header.
 
     :ivar devices: Machines bound to the user.
     :ivar configs: Config entries.
@@ -60,8 +60,7 @@ class KooDrive:
         clock: Clock | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        if not user_id:
-            raise ConfigurationError("the user id is empty")
+        check_header_setting("user id", user_id)
         self.endpoint = endpoint
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
@@ -141,7 +140,7 @@ class KooDrive:
             # presigned URLs have a session of their own: nothing of the interface can leak there
             store = await stack.enter_async_context(open_session(self.limits.connections, tls))
             self._http.use(interface)
-            self._uploader.use(store)
+            self._uploader.open(store)
             self._open = stack.pop_all()
         return self
 
@@ -152,7 +151,7 @@ class KooDrive:
         traceback: TracebackType | None,
     ) -> None:
         self._http.use(None)
-        self._uploader.use(None)
+        self._uploader.close()
         await self._open.aclose()
 
     def backup(

@@ -170,7 +170,7 @@ class ApiError(KooDriveError):
     """The service answered and refused.
 
     :ivar status: HTTP status.
-    :ivar code: ``code`` of the answer as a string, for example ``"13000405"``.
+    :ivar code: ``code`` of the answer as a string, for example ``"13000405"``; empty without one.
     :ivar msg: ``msg`` of the answer, as sent.
     :ivar trace_id: The ``X-Traceid`` that was sent: quote it to the vendor's support.
     :ivar retry_after: Seconds the service asked to wait, or None.
@@ -208,7 +208,8 @@ class ApiError(KooDriveError):
         """Keep what a subclass needs of the rest of the answer."""
 
     def __str__(self) -> str:
-        parts = [f"{self.method} {self.path}: HTTP {self.status}, code {self.code}: {self.msg}"]
+        code = f", code {self.code}" if self.code else ""
+        parts = [f"{self.method} {self.path}: HTTP {self.status}{code}: {self.msg}"]
         if self.advice:
             parts.append(self.advice)
         if self.retry_after is not None:

@@ -115,7 +115,7 @@ def check_page_request(page_size: int, cursor: str | None) -> None:
 
     :raises InvalidArgument: The page size is not 1..100, or the cursor is over 1,000 characters.
     """
-    if isinstance(page_size, bool) or not 1 <= page_size <= MAX_PAGE_SIZE:
+    if type(page_size) is not int or not 1 <= page_size <= MAX_PAGE_SIZE:
         raise InvalidArgument(f"page_size must be 1 to {MAX_PAGE_SIZE}, not {page_size!r}")
     if cursor is not None and len(cursor) > MAX_CURSOR_LENGTH:
         raise InvalidArgument(
@@ -154,28 +154,42 @@ class _Walk(Generic[T]):
             self._prefetch = asyncio.create_task(_outcome(self._fetch, self._next))
 
     def close(self) -> None:
-        """Give up the page that is on its way, if any; from any thread."""
-        if self._prefetch is None or self._prefetch.done():
+        """End the pass, and give up the page that is on its way, if any; from any thread."""
+        self._more = False
+        task, self._prefetch = self._prefetch, None
+        if task is None or task.done():
             return
-        loop = self._prefetch.get_loop()
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(self._prefetch.cancel)
+        loop = task.get_loop()
+        if loop is _running_loop():
+            task.cancel()
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
+
+    async def aclose(self) -> None:
+        """End the pass, and see the page that is on its way given up."""
+        task = self._prefetch
+        self.close()
+        if task is not None:
+            await asyncio.wait([task])
 
     async def _take(self) -> Page[T]:
         if self._prefetch is None:
             return await self._fetch(self._next)
         task, self._prefetch = self._prefetch, None
-        try:
-            outcome = await task
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
+        outcome = await task  # whoever is cancelled here cancels the task with it
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     # A loop that is left early just drops its iterator, which has no other way to hear of that.
     __del__ = close
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 async def _outcome(fetch: FetchPage[T], cursor: str | None) -> Page[T] | Exception:
@@ -206,7 +220,7 @@ class _WholePages(Generic[T]):
 
     async def aclose(self) -> None:
         """Leave the iteration: nothing goes on running."""
-        self._walk.close()
+        await self._walk.aclose()
 
 
 class _Items(Generic[T]):
@@ -240,4 +254,5 @@ class _Items(Generic[T]):
 
     async def aclose(self) -> None:
         """Leave the iteration: nothing goes on running."""
-        self._walk.close()
+        self._page, self._handed_out = Page(()), 0
+        await self._walk.aclose()

@@ -37,7 +37,12 @@ def raise_first(failures: BaseExceptionGroup[BaseException]) -> None:
     for other in errors:
         if other is not first:
             first.add_note(f"at the same time: {type(other).__name__}: {other}")
-    raise first from first.__cause__
+    context = first.__context__
+    try:
+        raise first
+    finally:
+        # where it came from is part of it; the group it was found in is not
+        first.__context__ = context
 
 
 def _leaves(failure: BaseException) -> list[BaseException]:

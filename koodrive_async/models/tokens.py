@@ -20,7 +20,7 @@ class UserInfo:
 
 @attrs.frozen(kw_only=True)
 class SessionInfo:
-    """A token pair .
+    """An access token and the token that buys the next one.
 
     :ivar access_token: The complete value of the ``Authorization`` header.
     :ivar expires_in: Life of the access token, in seconds.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from koodrive_async.errors import InvalidArgument, InvalidFileName
 from koodrive_async.models import Module
@@ -30,12 +30,12 @@ def check_module(module: Module | str) -> Module:
         raise InvalidArgument(f"module must be one of {known}, not {module!r}") from None
 
 
-def check_pattern(name: str, value: str, pattern: str) -> str:
+def check_pattern(name: str, value: object, pattern: str) -> str:
     """Return the value.
 
     :raises InvalidArgument: It does not match the documented pattern.
     """
-    if not re.fullmatch(pattern, value):
+    if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
         raise InvalidArgument(f"{name} must match ^{pattern}$, which {value!r} does not")
     return value
 
@@ -80,8 +80,12 @@ def json_text(properties: str | Mapping[str, Any] | None) -> str | None:
         return None
     try:
         if isinstance(properties, str):
-            json.loads(properties)
+            json.loads(properties, parse_constant=_refuse_constant)
             return properties
-        return json.dumps(properties, ensure_ascii=False, separators=(",", ":"))
-    except (ValueError, TypeError) as error:
+        return json.dumps(properties, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (ValueError, TypeError, RecursionError) as error:
         raise InvalidArgument(f"properties must be JSON: {error}") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

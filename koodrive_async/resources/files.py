@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from koodrive_async.errors import DuplicateFileName, FileTooLarge, InvalidArgument
+from koodrive_async.errors import FileTooLarge, InvalidArgument
 from koodrive_async.models import (
     BackupFile,
     CreatedBackupFile,
@@ -17,8 +17,8 @@ from koodrive_async.models import (
 from koodrive_async.paging import Pager, check_page_request
 from koodrive_async.resources.arguments import check_batch, check_file_name, check_pattern
 from koodrive_async.resources.listing import fetch_page
-from koodrive_async.transport.call import Call, path
-from koodrive_async.transport.wire import entities, nothing, whole
+from koodrive_async.transport.call import Call, check_id, path
+from koodrive_async.transport.wire import Json, Refused, entities, nothing, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,20 +86,7 @@ class Files:
             lock_id=lock_id,
             repeatable=False,
         )
-        created = await self._http.send(call, whole(CreatedBackupFile))
-        if created.exist_file_id and not (created.exist or created.rapid_upload):
-            # a refusal that came with code 0: the interface documents existFileId for refusals only
-            raise DuplicateFileName(
-                status=200,
-                code=DUPLICATE_FILE_NAME,
-                msg=f"the record has a file named {file.file_name!r}",
-                method=call.method,
-                path=call.path,
-                answer={"existFileId": created.exist_file_id},
-            )
-        if created.file_id is None and created.exist_file_id:
-            created = attrs.evolve(created, file_id=created.exist_file_id)
-        return created
+        return await self._http.send(call, _read_created)
 
     async def part_urls(
         self, file_id: str, parts: Sequence[MultiPartInfo]
@@ -117,8 +104,11 @@ class Files:
             method="POST",
             path=path("files", "multipart", "uploadUrl"),
             body=_PartUrlsRequest(
-                file_id=file_id,
-                multi_parts=tuple(attrs.evolve(part, upload_url=None) for part in parts),
+                file_id=check_id(file_id, "file_id"),
+                multi_parts=tuple(
+                    part if part.upload_url is None else attrs.evolve(part, upload_url=None)
+                    for part in parts
+                ),
             ),
             repeatable=True,
         )
@@ -131,7 +121,7 @@ class Files:
         :raises IntegrityCheckFailed: A part is missing or is not what was announced.
         :raises UploadTaskGone: The service no longer knows this upload.
         """
-        body = {"fileId": file_id}
+        body = {"fileId": check_id(file_id, "file_id")}
         if sha256 is not None:
             body["sha256"] = check_pattern("sha256", sha256, "[0-9a-f]{64}")
         call = Call(
@@ -154,10 +144,26 @@ class Files:
         call = Call(
             method="POST",
             path=path("files", "download"),
-            body={"containerId": container_id, "fileIds": list(file_ids)},
+            body={
+                "containerId": check_id(container_id, "container_id"),
+                "fileIds": [check_id(file_id) for file_id in file_ids],
+            },
             repeatable=True,
         )
         return await self._http.send(call, whole(Downloads))
+
+
+_read_fields = whole(CreatedBackupFile)
+
+
+def _read_created(answer: Json) -> CreatedBackupFile:
+    created = _read_fields(answer)
+    if created.exist_file_id and not (created.exist or created.rapid_upload):
+        # it came with code 0, but the page documents existFileId for refusals only
+        raise Refused(DUPLICATE_FILE_NAME, "the record has a file of this name")
+    if created.file_id is None and created.exist_file_id:
+        return attrs.evolve(created, file_id=created.exist_file_id)
+    return created
 
 
 @attrs.frozen(kw_only=True)
@@ -170,7 +176,10 @@ def check_length(length: int) -> None:
     """Refuse a file that is too large for a multipart upload.
 
     :raises FileTooLarge: It is over 200 GB.
+    :raises InvalidArgument: The length is negative.
     """
+    if length < 0:
+        raise InvalidArgument(f"a length cannot be negative: {length}")
     if length > MAX_LENGTH:
         raise FileTooLarge(
             f"a backup file has at most 200 GB ({MAX_LENGTH} bytes), this one {length} bytes"

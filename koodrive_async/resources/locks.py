@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_NO_RENEWAL = "its life ran out"
 _RELEASE_DEADLINE = 10.0
 """Seconds that giving a lock back may hold up its holder; it runs out by itself anyway."""
 
@@ -118,22 +119,24 @@ class Locks:
             await self._give_back(lease)
 
     async def _keep(self, lease: Lease) -> None:
+        reason = _NO_RENEWAL
         while True:
             await self._clock.sleep(max(0.0, lease.renew_at - self._clock.time()))
             asked_at = self._clock.time()
-            reason: str = "its life ran out"
             with anyio.move_on_after(max(0.0, lease.expires_at - asked_at)):
                 try:
                     await self.renew(lease.lock_id)
                 except (TransportError, ServerFault, RateLimited) as error:
                     logger.warning("backup lock %s was not renewed: %s", lease.lock_id, error)
                     reason = str(error)
-                    # not at once again: the renewal has already been repeated
-                    lease.renew_at = asked_at + (lease.expires_at - asked_at) / 3
+                    # not at once again, and not ever faster: the renewal was repeated already
+                    pause = max((lease.expires_at - asked_at) / 3, self._life / 30)
+                    lease.renew_at = min(asked_at + pause, lease.expires_at)
                 except ApiError as error:
                     raise LockLost(lease.lock_id, f"its renewal was refused: {error}") from error
                 else:
                     lease.extend(asked_at)
+                    reason = _NO_RENEWAL
             if self._clock.time() >= lease.expires_at:
                 raise LockLost(lease.lock_id, f"it could not be renewed in time: {reason}")
 

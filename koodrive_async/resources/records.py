@@ -8,7 +8,7 @@ from koodrive_async.models import BackupRecord, Module
 from koodrive_async.paging import Pager, check_page_request
 from koodrive_async.resources.arguments import check_module, json_text
 from koodrive_async.resources.listing import fetch_page
-from koodrive_async.transport.call import Call, path
+from koodrive_async.transport.call import Call, check_id, path
 from koodrive_async.transport.wire import entity, nothing
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Records:
         check_page_request(page_size, cursor)
         query = {"moduleCode": check_module(module).value, "pageSize": str(page_size)}
         if device_id is not None:
-            query["deviceId"] = device_id
+            query["deviceId"] = check_id(device_id, "device_id")
         return Pager(
             fetch_page(self._http, path("backup", "record"), query, BackupRecord), cursor=cursor
         )
@@ -61,9 +61,9 @@ class Records:
 
         :param lock_id: A lock that is alive.
         :param properties: JSON text, or a mapping that is written as such, kept with the record.
-        :raises InvalidArgument: ``properties`` is not JSON.
+        :raises InvalidArgument: ``properties`` is not JSON, or the device id is empty.
         """
-        body = {"moduleCode": check_module(module), "deviceId": str(device_id)}
+        body = {"moduleCode": check_module(module), "deviceId": check_id(device_id, "device_id")}
         if (text := json_text(properties)) is not None:
             body["properties"] = text
         call = Call(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from koodrive_async.errors import InvalidArgument
 from koodrive_async.models import AddedScopes, DeletedScopes, Module, NewScope, Scope
 from koodrive_async.resources.arguments import check_batch, check_module
-from koodrive_async.transport.call import Call, path
+from koodrive_async.transport.call import Call, check_id, path
 from koodrive_async.transport.wire import entities, whole
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Scopes:
         call = Call(
             method="DELETE",
             path=path("backup", "device", device_id, "scope"),
-            body={"scopeIdList": list(ids)},
+            body={"scopeIdList": [check_id(scope_id) for scope_id in ids]},
             repeatable=False,
         )
         return await self._http.send(call, whole(DeletedScopes))

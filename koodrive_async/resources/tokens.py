@@ -77,7 +77,9 @@ class Tokens:
 
 
 def _read_session(answer: Json) -> SessionInfo:
-    data = answer.get("data") or {}
+    data = answer.get("data")
+    if not isinstance(data, dict):
+        raise TypeError("the answer has no data")
     # the table of RefreshToken says that data is the session, its example wraps it once more (7)
     session = structure(data.get("sessionInfo") or data, SessionInfo)
     if data.get("userInfo"):

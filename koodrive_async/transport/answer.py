@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -23,6 +21,8 @@ from koodrive_async.errors import (
     ServerFault,
     UploadTaskGone,
 )
+from koodrive_async.transport.clock import read_http_date
+from koodrive_async.transport.wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +53,7 @@ _ERRORS_BY_STATUS: Mapping[int, type[ApiError]] = {
     404: NotFound,
     429: RateLimited,
 }
+_REDIRECTION = 3
 _CLIENT_ERRORS = 400
 _SERVER_FAULTS = 500
 
@@ -78,10 +79,14 @@ class Answer:
         payload = self._payload()
         try:
             return reader(payload)
+        except Refused as refusal:
+            raise self._refusal(refusal.code, refusal.msg, payload) from None
         except (ValueError, TypeError) as error:
             raise self._malformed(f"the answer is not the documented one: {error}") from error
 
     def _payload(self) -> Json:
+        if self.status // 100 == _REDIRECTION:
+            raise self._malformed("the service redirects, which is not followed")
         try:
             decoded = json.loads(self.raw)
         except (ValueError, RecursionError) as error:
@@ -93,8 +98,6 @@ class Answer:
             raise self._refusal(code or "", str(decoded.get("msg") or "no message"), decoded)
         if code is None:
             raise self._unreadable("the answer has no code")
-        if not 200 <= self.status < 300:  # noqa: PLR2004 - what success means in HTTP
-            raise self._unreadable("an answer with neither success nor failure")
         return decoded
 
     def _malformed(self, problem: str) -> MalformedResponse:
@@ -126,9 +129,10 @@ class Answer:
 
 
 def _error_class(status: int, code: str) -> type[ApiError]:
-    if found := _ERRORS_BY_CODE.get(code) or _ERRORS_BY_STATUS.get(status):
-        return found
-    return ServerFault if status >= _SERVER_FAULTS else ApiError
+    # all documented codes come with 400; any other status says more than a code beside it
+    if status >= _SERVER_FAULTS:
+        return ServerFault
+    return _ERRORS_BY_STATUS.get(status) or _ERRORS_BY_CODE.get(code) or ApiError
 
 
 def _code(answer: Mapping[str, Any]) -> str | None:
@@ -152,10 +156,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if not value:
         return None
-    if value.isdigit():
+    if value.isascii() and value.isdecimal():
         return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
+    moment = read_http_date(value)
+    return None if moment is None else max(0.0, moment - now)

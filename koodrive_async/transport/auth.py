@@ -11,7 +11,7 @@ from urllib.parse import quote
 import anyio
 import attrs
 
-from koodrive_async.errors import ConfigurationError
+from koodrive_async.errors import ConfigurationError, InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,7 +86,7 @@ class BearerToken:
 
     @token.validator
     def _check(self, _: attrs.Attribute[str | TokenProvider], token: str | TokenProvider) -> None:
-        if isinstance(token, str):
+        if not callable(token):
             _check_token(token)
 
     def open(self) -> Credentials:
@@ -126,10 +126,23 @@ class _Tokens:
 
 
 def _check_token(token: str) -> None:
-    if not token.strip():
-        raise ConfigurationError("the token is empty")
-    if not token.isascii() or not token.isprintable():
-        raise ConfigurationError("the token has characters that cannot stand in a header")
+    check_header_setting("token", token)
+
+
+def check_header_setting(name: str, text: object) -> None:
+    """Refuse a setting that would not arrive in a header as it is here.
+
+    :raises ConfigurationError: It is empty, or has other than printable ASCII.
+    """
+    if not isinstance(text, str):
+        raise ConfigurationError(f"the {name} must be text, not {type(text).__name__}")
+    if not text.strip():
+        raise ConfigurationError(f"the {name} is empty")
+    if not text.isascii() or not text.isprintable():
+        raise ConfigurationError(f"the {name} has characters that cannot stand in a header")
+    if text != text.strip():
+        # a header arrives without them, and the proof code would start from another value
+        raise ConfigurationError(f"the {name} has blanks around it")
 
 
 # --- app signatures ----------------------------------------------------------------------------
@@ -141,10 +154,20 @@ class AppSignature:
 
     :param app_id: The AppId.
     :param app_secret: The AppSecret; it never leaves this machine.
+    :raises ConfigurationError: One of them is empty, or the AppId could not stand in a header.
     """
 
-    app_id: str
+    app_id: str = attrs.field()
     app_secret: str = attrs.field(repr=False)
+
+    @app_id.validator
+    def _check_id(self, _: attrs.Attribute[str], app_id: str) -> None:
+        check_header_setting("app id", app_id)
+
+    @app_secret.validator
+    def _check_secret(self, _: attrs.Attribute[str], app_secret: str) -> None:
+        if not app_secret:
+            raise ConfigurationError("the app secret is empty")
 
     def open(self) -> Credentials:
         """Return the credentials of one client."""
@@ -193,5 +216,11 @@ def canonical_query(parameters: Iterable[tuple[str, str]]) -> str:
 
 
 def percent(text: str) -> str:
-    """Percent-encode everything but ``A-Z a-z 0-9 - _ . ~``."""
-    return quote(text, safe="-_.~")
+    """Percent-encode everything but ``A-Z a-z 0-9 - _ . ~``.
+
+    :raises InvalidArgument: The text is not Unicode.
+    """
+    try:
+        return quote(text, safe="-_.~")
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{text!r} is not Unicode") from None

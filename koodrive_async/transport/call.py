@@ -16,6 +16,15 @@ BodyFrom = Callable[[str], Awaitable[object]]
 """Makes a body that depends on ``originValue``, the header value its proof code starts from."""
 
 
+def check_header(name: str, value: str) -> None:
+    """Refuse what would not survive in a header, or would begin another one.
+
+    :raises InvalidArgument: The value is empty, has blanks around it or other than printable ASCII.
+    """
+    if not value or value != value.strip() or not (value.isascii() and value.isprintable()):
+        raise InvalidArgument(f"{name} must be printable ASCII text, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Call:
     """One call of the interface.
@@ -39,13 +48,28 @@ class Call:
     headers: Mapping[str, str] = attrs.field(factory=dict)
     completes: bool = False
 
+    def __attrs_post_init__(self) -> None:
+        if self.lock_id is not None:
+            check_header("lock_id", self.lock_id)
+        for name, value in self.headers.items():
+            check_header(name, value)
+
+
+def check_id(value: object, name: str = "an id") -> str:
+    """Return the id.
+
+    :raises InvalidArgument: It is not text, or empty or relative: it would reach another call.
+    """
+    if not isinstance(value, str) or value in {"", ".", ".."}:
+        raise InvalidArgument(f"{name} cannot be {value!r}")
+    return value
+
 
 def path(*segments: str) -> str:
     """Join path segments below the interface's root, each percent-encoded.
 
-    :raises InvalidArgument: A segment is empty or relative: it would reach another call.
+    :raises InvalidArgument: A segment is not an id.
     """
     for segment in segments:
-        if segment in {"", ".", ".."}:
-            raise InvalidArgument(f"{segment!r} cannot be an id")
+        check_id(segment)
     return "/".join((ROOT, *(percent(segment) for segment in segments)))

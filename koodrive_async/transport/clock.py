@@ -17,6 +17,8 @@ X_DATE_LIFE = 15 * 60.0
 """Seconds for which the service accepts an ``X-Date`` (page ``koodrive_05_0029``)."""
 
 _SAFETY = 1.0
+_EARLIEST, _LATEST = 2020, 9000
+"""Years that a ``Date`` may be in: others are the zero or the overflow of some clock."""
 
 
 class Clock(Protocol):
@@ -78,18 +80,27 @@ class ServiceTime:
 
         An answer from a cache (it has an ``Age``) tells the time of long ago and is passed over.
         """
-        if "Age" in headers or not (date := headers.get("Date")):
+        moment = read_http_date(headers.get("Date", ""))
+        if "Age" in headers or moment is None:
             return
-        try:
-            moment = parsedate_to_datetime(date)
-        except ValueError:
-            return
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        self._offset = moment.timestamp() - self._clock.time()
+        self._offset = moment - self._clock.time()
         self.known = True
 
     def accepts(self, stamp: str) -> bool:
-        """Say whether a stamp lies in the window the service accepts, as far as known."""
+        """Say whether a stamp lies for certain in the window the service accepts."""
         sent = datetime.strptime(stamp, X_DATE_FORMAT).replace(tzinfo=UTC).timestamp()
-        return self.now() - X_DATE_LIFE < sent <= self.now() + _SAFETY
+        return self.now() - X_DATE_LIFE < sent <= self.now()
+
+
+def read_http_date(text: str) -> float | None:
+    """Read a date as HTTP headers write it.
+
+    :returns: Seconds since 1970, or None when this is not a date.
+    """
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    if not _EARLIEST <= moment.year < _LATEST:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import secrets
 import ssl
 import sys
 from typing import TYPE_CHECKING, NoReturn, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
@@ -75,7 +75,7 @@ class InterfaceHttp:
         clock: Clock,
         service_time: ServiceTime,
     ) -> None:
-        self._base, self._host = _split_endpoint(endpoint)
+        self._origin, self._base_path, self._host = _split_endpoint(endpoint)
         self._credentials = auth.open()
         self._user_id = user_id
         self._timeouts = timeouts
@@ -98,7 +98,9 @@ class InterfaceHttp:
 
         Cancellation closes the connection that the call is using.
         """
-        credential = await self._credentials.current()
+        self._opened()
+        # a call that comes before signing in may well be how the token is got
+        credential = await self._credentials.current() if call.signed_in else None
         clock_corrected = renewed = False
         attempt = 1
         while True:
@@ -113,7 +115,7 @@ class InterfaceHttp:
                         "the local clock is off by %.0f s; X-Date is corrected from now on",
                         -self.service_time.offset,
                     )
-                elif not renewed and isinstance(error, AuthenticationError) and call.signed_in:
+                elif not renewed and isinstance(error, AuthenticationError) and credential:
                     renewed = True
                     fresh = await self._credentials.current(refused=credential)
                     if fresh is credential:
@@ -141,24 +143,25 @@ class InterfaceHttp:
         await self._clock.sleep(delay)
 
     async def _send_once(
-        self, call: Call, reader: Reader[T], credential: Credential, stamp: str
+        self, call: Call, reader: Reader[T], credential: Credential | None, stamp: str
     ) -> T:
         body = await self._body(call, credential)
         query = canonical_query(call.query.items())
         trace_id = secrets.token_hex(29)
         headers = self._headers(call, credential, stamp, query, body)
         headers["X-Traceid"] = trace_id
-        url = yarl.URL(f"{self._base}{call.path}{'?' + query if query else ''}", encoded=True)
+        target = f"{self._base_path}{call.path}{'?' + query if query else ''}"
+        url = yarl.URL(self._origin + target, encoded=True)
         answer = await self._exchange(call, url, headers, body, trace_id)
         if len(answer.raw) > _LARGE:
             return await anyio.to_thread.run_sync(answer.read, reader)
         return answer.read(reader)
 
-    async def _body(self, call: Call, credential: Credential) -> bytes:
+    async def _body(self, call: Call, credential: Credential | None) -> bytes:
         if call.body is None:
             return b""
         if callable(call.body):
-            body = await call.body(credential.proof_origin(self._user_id))
+            body = await call.body(credential.proof_origin(self._user_id) if credential else "")
         else:
             body = call.body
         if len(getattr(body, "multi_parts", ())) > _MANY_PARTS:
@@ -166,18 +169,18 @@ class InterfaceHttp:
         return encode(body)
 
     def _headers(
-        self, call: Call, credential: Credential, stamp: str, query: str, body: bytes
+        self, call: Call, credential: Credential | None, stamp: str, query: str, body: bytes
     ) -> dict[str, str]:
         headers = {"Host": self._host, "X-User-Id": self._user_id, "X-Date": stamp, **call.headers}
         if body:
             headers["Content-Type"] = "application/json"
         if call.lock_id is not None:
             headers[LOCK_HEADER] = call.lock_id
-        if call.signed_in:
+        if credential is not None:
             headers["Authorization"] = credential.authorization(
                 RequestHead(
                     method=call.method,
-                    path=urlsplit(self._base).path + call.path,
+                    path=self._base_path + call.path,
                     query=query,
                     headers={"host": self._host, "x-date": stamp, "x-user-id": self._user_id},
                     body=body,
@@ -188,15 +191,16 @@ class InterfaceHttp:
     async def _exchange(
         self, call: Call, url: yarl.URL, headers: Mapping[str, str], body: bytes, trace_id: str
     ) -> Answer:
-        if self._session is None:
-            raise ClientClosed("this client is not open: use it inside 'async with KooDrive(...)'")
-        deadline = self._timeouts.complete if call.completes else self._timeouts.answer
+        wait = "complete" if call.completes else "answer"
+        deadline: float = getattr(self._timeouts, wait)
         try:
-            async with self._session.request(
+            async with self._opened().request(
                 call.method,
                 url,
                 headers=headers,
-                data=body or None,
+                # aiohttp wants to write what is large in pieces
+                data=io.BytesIO(body) if len(body) > _LARGE else body or None,
+                skip_auto_headers=("Content-Type",),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=deadline, sock_connect=self._timeouts.connect),
             ) as response:
@@ -216,9 +220,14 @@ class InterfaceHttp:
                 method=call.method,
                 path=call.path,
                 trace_id=trace_id,
-                waits=f"{deadline:g} s for the answer",
+                waits=f"{deadline:g} s for the answer (Timeouts.{wait})",
                 connect=self._timeouts.connect,
             )
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise ClientClosed("this client is not open: use it inside 'async with KooDrive(...)'")
+        return self._session
 
 
 def raise_transport_error(
@@ -293,13 +302,17 @@ def open_session(connections: int, tls: ssl.SSLContext | bool) -> aiohttp.Client
     :param connections: Connections it may have at a time.
     :param tls: From :func:`tls_context`.
     """
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=30),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": _USER_AGENT},
         auto_decompress=True,
         trust_env=False,
     )
+    # When a kept connection breaks, aiohttp would send a DELETE or the PUT of a part a second time
+    # by itself: transport/retry.py alone decides what is repeated.
+    session._retry_connection = False  # noqa: SLF001 - aiohttp has no public name for it
+    return session
 
 
 async def tls_context() -> ssl.SSLContext:
@@ -307,14 +320,19 @@ async def tls_context() -> ssl.SSLContext:
     return await anyio.to_thread.run_sync(ssl.create_default_context)
 
 
-def _split_endpoint(endpoint: str) -> tuple[str, str]:
-    """Return the base URL without a slash at its end, and the value of the ``Host`` header."""
-    parts = urlsplit(endpoint)
-    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.username:
-        raise ConfigurationError(f"the endpoint must look like 'https://host', not {endpoint!r}")
-    url = yarl.URL(endpoint)
+def _split_endpoint(endpoint: str) -> tuple[str, str, str]:
+    """Return scheme and host, the path without a slash at its end, and the ``Host`` header."""
+    refusal = ConfigurationError(f"the endpoint must look like 'https://host', not {endpoint!r}")
+    try:
+        url = yarl.URL(endpoint)
+    except ValueError:
+        raise refusal from None
+    if url.scheme not in {"https", "http"} or not url.host:
+        raise refusal
+    if "@" in url.raw_authority or url.raw_query_string or url.raw_fragment:
+        raise refusal
     host = url.raw_host or ""
     host = f"[{host}]" if ":" in host else host
     if not url.is_default_port():
         host = f"{host}:{url.port}"
-    return f"{url.scheme}://{host}{url.raw_path.rstrip('/')}", host
+    return f"{url.scheme}://{host}", url.raw_path.rstrip("/"), host

@@ -18,6 +18,8 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
+from koodrive_async.errors import InvalidArgument
+
 logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
@@ -26,6 +28,19 @@ T = TypeVar("T")
 
 Reader = Callable[[Json], T]
 """Takes what a call is about out of its answer; raises ValueError when it is not there."""
+
+
+class Refused(Exception):  # noqa: N818 - never seen by callers, who get the ApiError made of it
+    """Raised by a reader: this answer says success in ``code`` and is a refusal all the same.
+
+    :ivar code: The ``code`` it should have had.
+    :ivar msg: What was refused.
+    """
+
+    def __init__(self, code: str, msg: str) -> None:
+        super().__init__(msg)
+        self.code = code
+        self.msg = msg
 
 
 def entity(model: type[T], key: str = "data") -> Reader[T]:
@@ -68,8 +83,14 @@ def encode(body: object) -> bytes:
     """Serialise a body once: these bytes are signed and sent.
 
     :param body: A model or plain JSON; fields of a model that are None are left out.
+    :raises InvalidArgument: A text in it is not Unicode, such as a file name that the system could
+        not decode.
     """
-    return json.dumps(_plain(body), ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(_plain(body), ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"{text[error.start]!r} in an argument is not Unicode") from None
 
 
 def _as_list(payload: object) -> list[Any]:

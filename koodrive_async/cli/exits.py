@@ -1,0 +1,31 @@
+"""What the exit code of the command says."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from koodrive_async.errors import ConfigurationError, InvalidArgument, KooDriveError
+
+
+class ExitCode(IntEnum):
+    """Exit codes, the same for every command."""
+
+    DONE = 0
+    FAILED = 1
+    """Files were not backed up, are not equal, a check failed, or this machine refused."""
+    USAGE = 2
+    SETTINGS = 3
+    SERVICE = 4
+    """The service refused or did not answer."""
+    INTERRUPTED = 130
+
+
+def exit_code_of(error: Exception) -> ExitCode:
+    """Return the exit code for an error that ended a command."""
+    if isinstance(error, ConfigurationError):
+        return ExitCode.SETTINGS
+    if isinstance(error, InvalidArgument):
+        return ExitCode.USAGE
+    if isinstance(error, KooDriveError):
+        return ExitCode.SERVICE
+    return ExitCode.FAILED

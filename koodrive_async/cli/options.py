@@ -1,0 +1,56 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from koodrive_async.models import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_UNITS: Final = {
+    "": 1,
+    "k": 2**10,
+    "kib": 2**10,
+    "kb": 10**3,
+    "m": 2**20,
+    "mib": 2**20,
+    "mb": 10**6,
+    "g": 2**30,
+    "gib": 2**30,
+    "gb": 10**9,
+}
+
+
+class SizeType(click.ParamType[int]):
+    """A number of bytes such as ``64M`` or ``64MiB`` (binary), ``64MB`` (decimal), ``67108864``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip().lower())
+        if found is None or found[2] not in _UNITS:
+            self.fail(f"{value!r} is not a size such as 64M, 1.5G or 67108864", param, ctx)
+        return int(float(found[1]) * _UNITS[found[2]])
+
+
+def module_option(purpose: str) -> Callable[[Any], Any]:
+    """Return the option ``--module``.
+
+    :param purpose: What the module is for in this command.
+    """
+    return click.option(
+        "--module",
+        type=click.Choice([module.name.lower() for module in Module]),
+        default=Module.FOLDER.name.lower(),
+        show_default=True,
+        callback=lambda _ctx, _param, name: Module[name.upper()],
+        help=purpose,
+    )

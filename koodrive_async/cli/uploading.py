@@ -1,0 +1,110 @@
+"""Uploading what a path names, and counting what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+from anyio import to_thread
+
+from koodrive_async.cli.local import total_size
+from koodrive_async.cli.progress import Meter
+from koodrive_async.cli.wording import count_text, size_text, speed_text
+from koodrive_async.upload import Phase, UploadItem, UploadReceipt
+from koodrive_async.upload.tree import record_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from koodrive_async.backup import BackupSession
+    from koodrive_async.upload import Progress, UploadBatch, UploadFailure
+
+
+def upload_path(
+    session: BackupSession,
+    path: Path,
+    tally: Tally,
+    *,
+    is_file: bool,
+    include: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+) -> UploadBatch:
+    """Upload a file or a folder; the description of each file is its path relative to it."""
+    if is_file:
+        item = UploadItem(source=path, name=record_name(path.name), description=path.name)
+        return session.upload_many([item], on_progress=tally.on_progress)
+    return session.upload_tree(path, include, exclude, on_progress=tally.on_progress)
+
+
+@attrs.define
+class Tally:
+    """What became of the files of a backup.
+
+    :ivar already: Files whose bytes the service had already.
+    :ivar size: Bytes of all files that are in the record.
+    """
+
+    files: int = 0
+    failed: int = 0
+    already: int = 0
+    parts: int = 0
+    retries: int = 0
+    size: int = 0
+    hashing: Meter = attrs.field(factory=lambda: Meter(label="hash"))
+    sending: Meter = attrs.field(factory=lambda: Meter(label="upload"))
+    # Progress names a file by its name only, and a tree may have many of the same name on their
+    # way: between two receipts, which are exact, the meters may lag a little.
+    _hashed: dict[tuple[str, int], int] = attrs.field(factory=dict)
+    _sent: dict[tuple[str, int], int] = attrs.field(factory=dict)
+
+    def on_progress(self, progress: Progress) -> None:
+        """Move the meters."""
+        key = (progress.name, progress.total)
+        if progress.phase is Phase.HASH:
+            self._hashed[key] = progress.done
+        elif progress.done < progress.total:
+            self._sent[key] = progress.done
+        else:
+            # its receipt counts it
+            self._hashed.pop(key, None)
+            self._sent.pop(key, None)
+        self._move()
+
+    def add(self, outcome: UploadReceipt | UploadFailure) -> None:
+        """Count a file that is done, or failed."""
+        if isinstance(outcome, UploadReceipt):
+            self.files += 1
+            self.size += outcome.size
+            self.parts += outcome.parts
+            self.retries += outcome.retries
+            self.already += outcome.outcome != "uploaded"
+        else:
+            self.failed += 1
+            for key in [key for key in self._hashed if key[0] == outcome.name]:
+                self._hashed.pop(key)
+                self._sent.pop(key, None)
+        self._move()
+
+    async def measure(self, path: Path) -> None:
+        """Find out how much there is to do, while it is being done already."""
+        total = await to_thread.run_sync(total_size, path, abandon_on_cancel=True)
+        self.hashing.total = self.sending.total = total
+
+    def summary(self, seconds: float) -> str:
+        """Return what happened in one line."""
+        text = (
+            f"{count_text(self.files, 'file')}, {size_text(self.size)}, "
+            f"{count_text(self.parts, 'part')} in {seconds:.2f} s: "
+            f"{speed_text(self.size, seconds)}"
+        )
+        if self.already:
+            text += f"; {count_text(self.already, 'file')} not sent, the service had the bytes"
+        if self.retries:
+            text += f"; {count_text(self.retries, 'part')} sent again"
+        return text
+
+    def _move(self) -> None:
+        for meter, partial in ((self.hashing, self._hashed), (self.sending, self._sent)):
+            meter.started = True
+            meter.done = max(meter.done, self.size + sum(partial.values()))
+            meter.files = self.files

@@ -1,0 +1,95 @@
+"""The command, run in this process or in one of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from koodrive_async.cli.app import koodrive
+
+COMMAND = str(Path(sysconfig.get_path("scripts")) / "koodrive")
+SECONDS = 40
+
+
+@pytest.fixture
+def invoke():
+    """Run the command in this process, where blocking calls on its event loop are errors."""
+
+    def run(*arguments):
+        return CliRunner().invoke(koodrive, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture
+def environment(koodrive_environment, monkeypatch):
+    """An emulator is in the environment, for this process and its children."""
+    # a child must not be told to draw or to colour
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    return koodrive_environment
+
+
+@pytest.fixture
+def no_settings(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("KOODRIVE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def start():
+    """Start the command in a process of its own, with pipes; it is gone when the block ends."""
+
+    @contextmanager
+    def started(*arguments, **options):
+        settings: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "encoding": "utf-8",
+        }
+        command = [COMMAND, *map(str, arguments)]
+        with subprocess.Popen(command, **(settings | options)) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    return started
+
+
+@pytest.fixture
+def call(start):
+    """Run the command in a process of its own to its end."""
+
+    def run(*arguments, **options):
+        with start(*arguments, **options) as process:
+            out, err = process.communicate(timeout=SECONDS)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    return run
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder with all that is awkward: no bytes, Chinese, one name twice, a link, two parts."""
+    root = tmp_path / "tree"
+    for name, content in {
+        "empty.txt": b"",
+        "2024/01/IMG_0001.jpg": b"january" * 1000,
+        "2024/02/IMG_0001.jpg": b"february" * 1000,
+        "文档/说明.txt": "备份".encode(),
+        "large.bin": os.urandom(9 * 2**20 + 1),
+    }.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    (root / "link").symlink_to("empty.txt")
+    return root

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import hashlib
+import signal
+
+import anyio
+import pytest
+
+from koodrive_async import Module, RecordStatus
+from koodrive_async.emulator import Fault
+from koodrive_async.testing import connect
+
+FILES = 5
+
+
+def by_path(output):
+    rows = [line.split("\t") for line in output.splitlines()]
+    return {row[4]: row for row in rows if len(row) == 5}
+
+
+def facts(output):
+    return dict(line.split("\t") for line in output.splitlines() if line.count("\t") == 1)
+
+
+@pytest.mark.usefixtures("environment")
+def test_backup_in_a_pipe_has_a_line_for_each_file_and_no_control_characters(call, tree):
+    done = call("backup", tree)
+    assert (done.returncode, done.stderr) == (0, "")
+    files = by_path(done.stdout)
+    assert set(files) == {
+        "empty.txt",
+        "2024/01/IMG_0001.jpg",
+        "2024/02/IMG_0001.jpg",
+        "文档/说明.txt",
+        "large.bin",
+    }
+    digest = hashlib.sha256((tree / "large.bin").read_bytes()).hexdigest()
+    assert files["large.bin"][:3] == ["uploaded", str(9 * 2**20 + 1), digest]
+    assert facts(done.stdout)["record"].isdigit()
+    assert facts(done.stdout)["done"].startswith(f"{FILES} files, ")
+    assert done.stdout.translate({9: None, 10: None}).isprintable()
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_record_is_complete_and_has_the_files(invoke, tree, koodrive_emulator):
+    done = invoke("backup", tree, "--module", "album")
+
+    async def look():
+        async with connect(koodrive_emulator) as drive:
+            record = await drive.records.get(facts(done.stdout)["record"])
+            return record, await drive.files.list(record.record_id).collect()
+
+    record, listed = anyio.run(look)
+    assert record.status is RecordStatus.COMPLETED
+    assert record.module is Module.ALBUM
+    assert {file.description for file in listed} == set(by_path(done.stdout))
+
+
+@pytest.mark.usefixtures("environment")
+def test_backup_takes_a_single_file(invoke, tree):
+    done = invoke("backup", tree / "empty.txt")
+    assert done.exit_code == 0, done.output
+    assert set(by_path(done.stdout)) == {"empty.txt"}
+
+
+@pytest.mark.usefixtures("environment")
+def test_include_and_exclude_choose_files(invoke, tree):
+    done = invoke("backup", tree, "--include", "*.jpg", "--include", "*.bin", "--exclude", "02")
+    assert set(by_path(done.stdout)) == {"2024/01/IMG_0001.jpg", "large.bin"}
+
+
+@pytest.mark.usefixtures("environment")
+def test_include_makes_no_sense_for_a_single_file(invoke, tree):
+    assert invoke("backup", tree / "empty.txt", "--include", "*").exit_code == 2
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_machine_keeps_its_code_and_a_name_the_service_allows(invoke, tree, koodrive_emulator):
+    for name in ("书房 PC/№1 with a name that is too long for a device", "other"):
+        assert invoke("backup", tree / "empty.txt", "--device-name", name).exit_code == 0
+    assert koodrive_emulator.seen.count("devices.bind", status=200) == 2
+    (device,) = invoke("devices").stdout.splitlines()
+    assert device.split("\t")[1] == "other"
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_machine_code_can_be_given(invoke, tree):
+    invoke("backup", tree / "empty.txt", "--machine-code", "Lab_7", "--device-name", "PC ü/1")
+    (device,) = invoke("devices").stdout.splitlines()
+    assert device.split("\t")[1:4:2] == ["PC __1", "Lab_7"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_failed_files_are_named_and_the_others_go_on(invoke, tree, koodrive_emulator):
+    koodrive_emulator.faults.add(
+        Fault("error", "files.create", status=400, code="13000102", msg="no", times=1)
+    )
+    done = invoke("backup", tree)
+    assert done.exit_code == 1
+    assert len(by_path(done.stdout)) == FILES - 1
+    failed, error = done.stderr.splitlines()
+    assert failed.startswith(f"failed: {tree}")
+    assert error == "error: 1 file not backed up"
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_name_cannot_forge_lines_or_control_the_terminal(invoke, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / "a\tb\nrecord\t1\x1b[31m").write_bytes(b"x")
+    done = invoke("backup", folder)
+    assert done.exit_code == 0, done.output
+    assert set(by_path(done.stdout)) == {r"a\tb\nrecord\t1\x1b[31m"}
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_missing_settings_have_an_exit_code_of_their_own(invoke, tree):
+    done = invoke("backup", tree)
+    assert done.exit_code == 3
+    assert done.stderr.startswith("error: not set in the environment: KOODRIVE_ENDPOINT, ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_refused_token_is_one_line_without_traceback(invoke, tree, monkeypatch):
+    monkeypatch.setenv("KOODRIVE_TOKEN", "Bearer+nobody")
+    done = invoke("backup", tree)
+    assert done.exit_code == 4
+    assert done.stderr.startswith("error: POST /koodrive/ose/v1/backup/device: HTTP 401")
+    assert done.stderr.count("\n") == 1
+    assert "nobody" not in done.stderr
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("where", ["before", "behind"])
+def test_debug_shows_where_an_error_came_from(invoke, tree, monkeypatch, where):
+    monkeypatch.setenv("KOODRIVE_TOKEN", "Bearer+nobody")
+    arguments = ["backup", tree]
+    arguments.insert(0 if where == "before" else 2, "--debug")
+    done = invoke(*arguments)
+    assert done.exit_code == 4
+    assert "Traceback" in done.stderr
+    assert "nobody" not in done.stderr
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_has_been_done_is_told_when_the_service_gives_out(invoke, tree, koodrive_emulator):
+    koodrive_emulator.faults.add(
+        Fault("error", "files.create", status=400, code="13000311", msg="full")
+    )
+    done = invoke("backup", tree)
+    assert done.exit_code == 4
+    stopped, error = done.stderr.splitlines()
+    assert stopped.startswith("stopped: 0 files backed up, record ")
+    assert error.startswith("error: ")
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_backup_gives_the_lock_back(start, tree, koodrive_emulator, number):
+    koodrive_emulator.faults.add(Fault("bandwidth", "part.put", bytes_per_second=1000))
+    with start("backup", tree) as process:
+        assert koodrive_emulator.seen.wait_active("part.put")
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    (line,) = err.splitlines()
+    assert line.startswith("interrupted: ")
+    assert line.endswith(" is unfinished")
+    assert koodrive_emulator.seen.count("locks.release", status=200) == 1
+    assert koodrive_emulator.seen.count("records.complete") == 0
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("size", "code"), [("64M", 0), ("4mib", 0), ("8000000", 0), ("1M", 2), ("many", 2)]
+)
+def test_memory_is_a_size(invoke, tree, size, code):
+    assert invoke("backup", tree / "empty.txt", "--memory", size).exit_code == code

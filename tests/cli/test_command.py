@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from koodrive_async import __version__
+from koodrive_async.cli.exits import exit_code_of
+from koodrive_async.cli.machine import this_machine
+from koodrive_async.cli.options import SizeType
+from koodrive_async.cli.wording import count_text, printable, reason, size_text, speed_text
+from koodrive_async.errors import ConfigurationError, InvalidArgument, LockLost
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra_one_line_says_what_to_install(missing):
+    program = f"import sys; sys.modules[{missing!r}] = None\n"
+    program += "from koodrive_async.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--version"],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'koodrive-async[cli]'" in done.stderr
+
+
+def test_the_installed_command_knows_its_version(call):
+    done = call("--version")
+    assert (done.returncode, done.stdout) == (0, f"koodrive, version {__version__}\n")
+
+
+def test_help_names_every_command_and_exit_code(invoke):
+    text = invoke("--help").stdout
+    for word in ("backup", "demo", "devices", "doctor", "emulator", "files", "records", "scopes"):
+        assert f"  {word} " in text
+    assert "130 interrupted" in text
+
+
+@pytest.mark.parametrize("command", ["backup", "demo", "doctor", "emulator", "files", "records"])
+def test_wrong_usage_has_the_exit_code_of_click(invoke, command):
+    assert invoke(command, "--nonsense").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError("disk"), 1),
+        (InvalidArgument("size"), 2),
+        (ConfigurationError("missing"), 3),
+        (LockLost("1@100", "late"), 4),
+    ],
+)
+def test_exit_codes_say_whose_fault_it_was(error, code):
+    assert exit_code_of(error) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("7", 7), ("64M", 64 * 2**20), ("1.5G", 3 * 2**29), ("2 kB", 2000), ("8mib", 8 * 2**20)],
+)
+def test_sizes_have_units(text, size):
+    assert SizeType().convert(text, None, None) == size
+
+
+@pytest.mark.parametrize("text", ["", "M", "-1", "1X", "1e9"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(click.BadParameter):
+        SizeType().convert(text, None, None)
+
+
+def test_numbers_read_well():
+    assert [size_text(size) for size in (0, 999, 1500, 2_000_000, 3 * 10**15)] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "2.0 MB",
+        "3000.0 TB",
+    ]
+    assert speed_text(3_000_000, 2) == "1.5 MB/s"
+    assert speed_text(0, 0) == "0.0 MB/s"
+    assert (count_text(1, "file"), count_text(1234, "file")) == ("1 file", "1,234 files")
+
+
+def test_names_are_printed_in_one_line():
+    assert printable("名 字.txt") == "名 字.txt"
+    assert printable("a\nb\x1b[0m\udcff") == r"a\nb\x1b[0m\udcff"
+
+
+def test_errors_of_the_system_are_told_without_their_number():
+    assert reason(FileNotFoundError(2, "No such file", "a\nb")) == r"a\nb: No such file"
+    assert reason(ValueError("two\nlines")) == r"two\nlines"
+    assert reason(ValueError()) == "ValueError"
+
+
+def test_a_machine_is_the_same_in_every_run():
+    assert this_machine() == this_machine()
+    assert len(this_machine().code) == 32
+    assert this_machine(code="mine", name="№ 1").name == "_ 1"
+    assert this_machine(name="  ").name == "device"

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import signal
+
+import anyio
+import pytest
+
+from koodrive_async import Module, NewScope
+from koodrive_async.emulator import Fault
+from koodrive_async.testing import connect
+
+RECORDS = 103
+
+
+@pytest.fixture
+def known(koodrive_emulator):
+    """A device with a scope, more records than a page has, and a file in the newest."""
+
+    async def make():
+        async with connect(koodrive_emulator) as drive:
+            device = await drive.devices.bind("testmachine", name="test", os="linux")
+            await drive.scopes.add(
+                device.device_id, Module.FOLDER, [NewScope(local_path="/home/a\tb")]
+            )
+            async with drive.locks.hold(Module.FOLDER) as lock:
+                for _ in range(RECORDS - 1):
+                    await drive.records.create(
+                        device.device_id, Module.FOLDER, lock_id=lock.lock_id
+                    )
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                await session.upload(b"hello", name="hello.txt", description="a/hello.txt")
+            return device.device_id, session.record.record_id
+
+    return anyio.run(make)
+
+
+@pytest.mark.usefixtures("environment")
+def test_records_are_lines_of_tab_separated_fields(invoke, known):
+    done = invoke("records")
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert done.exit_code == 0
+    assert len(rows) == RECORDS
+    assert {len(row) for row in rows} == {5}
+    assert rows[0][:2] == [known[1], "completed"]
+    assert rows[1][1] == "new"
+    assert rows[1][3] == "-"
+
+
+@pytest.mark.usefixtures("environment")
+def test_records_of_another_module_or_device_are_left_out(invoke, known):
+    assert invoke("records", "--module", "album").stdout == ""
+    assert len(invoke("records", "--device", known[0]).stdout.splitlines()) == RECORDS
+    assert invoke("records", "--device", "1").stdout == ""
+
+
+@pytest.mark.usefixtures("environment")
+def test_files_have_their_path(invoke, known):
+    (row,) = [line.split("\t") for line in invoke("files", known[1]).stdout.splitlines()]
+    assert row[1] == "5"
+    assert row[4] == "a/hello.txt"
+
+
+@pytest.mark.usefixtures("environment")
+def test_devices_and_scopes_are_listed(invoke, known):
+    (device,) = invoke("devices").stdout.splitlines()
+    assert device.split("\t")[:4] == [known[0], "test", "linux", "testmachine"]
+    (scope,) = invoke("scopes", known[0]).stdout.splitlines()
+    assert scope.split("\t")[1] == r"/home/a\tb"
+    assert invoke("scopes", known[0], "--module", "album").stdout == ""
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_unknown_record_is_an_error_of_the_service(invoke):
+    done = invoke("files", "12345")
+    assert done.exit_code == 4
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: GET /koodrive/")
+
+
+@pytest.mark.usefixtures("environment", "known")
+def test_the_first_page_is_written_before_the_last_is_fetched(start, koodrive_emulator):
+    koodrive_emulator.faults.add(Fault("latency", "records.list", seconds=600.0, after=1))
+    with start("records") as process:
+        first_page = [process.stdout.readline() for _ in range(100)]
+        assert all(line.endswith("\n") for line in first_page)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+
+
+@pytest.mark.usefixtures("environment", "known")
+def test_a_reader_that_leaves_is_no_traceback(start):
+    with start("records") as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=20) == 1

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from koodrive_async.emulator import Fault
+
+if sys.platform == "win32":
+    pytest.skip("there are no pseudo-terminals", allow_module_level=True)
+
+pytestmark = pytest.mark.usefixtures("environment")
+
+ESCAPE = "\x1b["
+
+
+def everything(descriptor):
+    """Read what is written to a terminal until nobody has it open any more."""
+    written = b""
+    try:
+        while data := os.read(descriptor, 65536):
+            written += data
+    except OSError:  # how Linux says that the other side is closed
+        pass
+    return written.decode()
+
+
+@pytest.fixture
+def on_terminal(start):
+    """Run the command on a terminal of its own; return its exit code and what it wrote."""
+
+    def run(*arguments, **options):
+        ours, theirs = pty.openpty()
+        env = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"}
+        streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "env": env}
+        try:
+            with start(*arguments, **(streams | options)) as process:
+                os.close(theirs)
+                written = everything(ours)
+                return process.wait(timeout=20), written
+        finally:
+            os.close(ours)
+
+    return run
+
+
+def test_a_backup_shows_its_progress_and_then_only_its_result(on_terminal, tree):
+    code, written = on_terminal("backup", tree)
+    assert code == 0
+    assert ESCAPE in written
+    for word in ("hash", "upload", "files", "MB"):
+        assert word in written
+    assert "large.bin" not in written
+    assert written.splitlines()[-1].startswith("done\t5 files, ")
+
+
+def test_failures_show_above_the_bars(on_terminal, tree, koodrive_emulator):
+    koodrive_emulator.faults.add(Fault("error", "files.create", status=400, times=1))
+    code, written = on_terminal("backup", tree)
+    assert code == 1
+    assert f"failed: {tree}" in written
+
+
+def test_lines_go_to_a_file_while_bars_are_on_the_terminal(on_terminal, tree, tmp_path):
+    log = tmp_path / "log"
+    with log.open("w") as stdout:
+        code, written = on_terminal("backup", tree, stdout=stdout)
+    assert code == 0
+    assert ESCAPE in written
+    assert ESCAPE not in log.read_text()
+    assert "\tlarge.bin\n" in log.read_text()
+
+
+def test_a_dumb_terminal_gets_lines(on_terminal, tree):
+    env = os.environ | {"TERM": "dumb"}
+    code, written = on_terminal("backup", tree, env=env)
+    assert code == 0
+    assert ESCAPE not in written
+    assert "\tlarge.bin\r\n" in written
+
+
+def test_listings_are_tables_with_whole_ids(on_terminal, call, tree):
+    record = call("backup", tree).stdout.split("record\t")[1].split()[0]
+    _, records = on_terminal("records")
+    assert "STATUS" in records
+    assert record in records
+    _, files = on_terminal("files", record)
+    assert "SHA-256" in files
+    assert "文档/说明.txt" in files
+    assert max(len(line) for line in files.replace(ESCAPE, "").splitlines()[1:]) <= 110
+
+
+def test_the_demo_shows_its_progress(on_terminal, tree):
+    code, written = on_terminal("demo", tree)
+    assert code == 0
+    assert ESCAPE in written
+    assert "5 of 5 files equal" in written
+    assert "download" in written
+
+
+def test_pipes_of_a_child_are_not_taken_for_a_terminal(call, tree):
+    done = call("backup", tree, env=os.environ | {"FORCE_COLOR": "1"}, stderr=subprocess.STDOUT)
+    assert ESCAPE not in done.stdout

@@ -1,0 +1,238 @@
+"""What networks do to calls: each ends as one exception of ours, with what is known of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+
+import pytest
+
+from koodrive_async import (
+    BearerToken,
+    ConnectionFailed,
+    DeadlineExceeded,
+    KooDrive,
+    MalformedResponse,
+    RetryPolicy,
+    Timeouts,
+)
+from tests.interface.scripted import LOCK, TLS, answer, client_of, raw, reset, silence
+
+pytestmark = pytest.mark.anyio
+
+ONCE = RetryPolicy(attempts=1)
+# Of 127.0.0.1, signed by nobody but itself, valid for a hundred years.
+CERTIFICATE = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgr/Hii0NuvThJQ54q
+C09KowqDc/aqXeZxv5zT17rg39ChRANCAASPw3ZSNVYpF5ZscEJdUbKzgjNmaHFq
+6uChBnEzyZBhA7Nbl7VJFQ5uVuAsV7EP1lCpeyKo+frpZyFxGRO6TLfM
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBkDCCATagAwIBAgIUT7IJj6536xo6/Cl+xADV90vPXTUwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJMTI3LjAuMC4xMCAXDTI2MTEyMTAxNDY1MVoYDzIxMjYxMDI4
+MDE0NjUxWjAUMRIwEAYDVQQDDAkxMjcuMC4wLjEwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAASPw3ZSNVYpF5ZscEJdUbKzgjNmaHFq6uChBnEzyZBhA7Nbl7VJFQ5u
+VuAsV7EP1lCpeyKo+frpZyFxGRO6TLfMo2QwYjAdBgNVHQ4EFgQU87POG+LHbHCj
+jJ1+eim4QY5mD8wwHwYDVR0jBBgwFoAU87POG+LHbHCjjJ1+eim4QY5mD8wwDwYD
+VR0TAQH/BAUwAwEB/zAPBgNVHREECDAGhwR/AAABMAoGCCqGSM49BAMCA0gAMEUC
+IQC1TnQMyCV3EcUMkiR+dqnCgKLvEmub7BjvwGNSttKxJQIgYWMvoBdOlcNzsBhM
+aWXzqGStHVeyMhuWoeA9mlRoRyE=
+-----END CERTIFICATE-----
+"""
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+
+
+@pytest.fixture
+async def once(scripted):
+    """A client that never repeats."""
+    async with client_of(scripted, retry=ONCE) as client:
+        yield client
+
+
+@pytest.fixture
+def closed_port():
+    """A port on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+def nowhere(port, **settings):
+    settings.setdefault("retry", ONCE)
+    return KooDrive(
+        f"http://127.0.0.1:{port}", auth=BearerToken("t"), user_id="u", tls=TLS, **settings
+    )
+
+
+@pytest.mark.parametrize(
+    "disaster",
+    [
+        reset(),
+        reset(HEAD),
+        reset(HEAD + b'{"code"'),
+        raw(b""),
+        raw(b"HTTP/1.1 200"),
+        raw(HEAD),
+        raw(HEAD + b'{"code": 0}'),
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{"),
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n{}"),
+        raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
+        raw(b"HTTP/1.1 two-hundred\r\n\r\n"),
+        raw(b"SSH-2.0-OpenSSH_9.6\r\n"),
+        raw(b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100_000 + b"\r\n\r\n"),
+        raw(b"HTTP/1.1 200 OK\r\nNo colon\r\n\r\n"),
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"),
+    ],
+)
+async def test_a_broken_exchange_is_a_failed_connection(once, scripted, disaster):
+    scripted.replies(disaster)
+    with pytest.raises(ConnectionFailed) as caught:
+        await once.locks.renew(LOCK)
+    error = caught.value
+    assert (error.method, error.path) == ("PATCH", "/koodrive/ose/v1/backup/lock")
+    assert error.sent
+    assert error.attempts == 1
+    assert error.__cause__ is None
+    assert scripted.url not in str(error)
+
+
+async def test_a_call_works_again_after_a_disaster(once, scripted):
+    scripted.replies(reset(HEAD), {"code": 0})
+    with pytest.raises(ConnectionFailed):
+        await once.locks.renew(LOCK)
+    await once.locks.renew(LOCK)
+
+
+async def test_a_refused_connection_says_where_and_that_nothing_was_sent(closed_port):
+    async with nowhere(closed_port) as client:
+        with pytest.raises(ConnectionFailed) as caught:
+            await client.devices.list()
+    assert not caught.value.sent
+    assert f"cannot connect to 127.0.0.1:{closed_port}" in str(caught.value)
+
+
+async def failure_behind_tls(url, context=TLS):
+    """Meet a server that speaks no TLS as it should; return what is raised."""
+    async with KooDrive(url, auth=BearerToken("t"), user_id="u", retry=ONCE, tls=context) as client:
+        with pytest.raises(ConnectionFailed) as caught:
+            await client.devices.list()
+    return caught.value
+
+
+async def test_a_server_without_tls_is_a_failed_connection():
+    async def speak_plainly(_reader, writer):
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(speak_plainly, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        error = await failure_behind_tls(f"https://127.0.0.1:{port}")
+    assert not error.sent
+    assert "cannot connect" in str(error)
+
+
+async def test_a_certificate_nobody_vouches_for_is_a_failed_connection(tmp_path):
+    reached = []
+    (tmp_path / "server.pem").write_text(CERTIFICATE)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    async with await asyncio.start_server(
+        lambda *_: reached.append(1), "127.0.0.1", 0, ssl=context
+    ) as server:
+        port = server.sockets[0].getsockname()[1]
+        error = await failure_behind_tls(f"https://127.0.0.1:{port}")
+    assert not error.sent
+    assert "certificate verify failed" in str(error)
+    assert reached == []
+
+
+async def half_an_answer(request, writer):
+    writer.write(HEAD + b'{"code": ')
+    await writer.drain()
+    await silence(request, writer)
+
+
+@pytest.mark.parametrize("stuck", [silence, half_an_answer])
+async def test_a_server_that_never_answers_is_left_at_the_deadline(scripted, stuck):
+    scripted.otherwise = lambda _: stuck
+    async with client_of(scripted, retry=ONCE, timeouts=Timeouts(answer=0.05)) as client:
+        with pytest.raises(DeadlineExceeded) as caught:
+            await client.locks.renew(LOCK)
+    assert "0.05 s for the answer (Timeouts.answer)" in str(caught.value)
+    assert caught.value.sent
+
+
+async def test_completing_a_file_has_a_deadline_of_its_own(scripted):
+    scripted.otherwise = lambda _: silence
+    timeouts = Timeouts(answer=30, complete=0.05)
+    async with client_of(scripted, retry=ONCE, timeouts=timeouts) as client:
+        with pytest.raises(DeadlineExceeded, match=r"Timeouts\.complete"):
+            await client.files.complete("F1")
+
+
+async def test_a_server_that_does_not_accept_is_left_at_the_deadline():
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = []
+        try:
+            # the queue of those who wait to be accepted is full after one or two
+            for _ in range(4):
+                filler = socket.socket()
+                filler.setblocking(False)
+                filler.connect_ex(full.getsockname())
+                fillers.append(filler)
+            async with nowhere(
+                full.getsockname()[1], timeouts=Timeouts(connect=0.1, answer=30)
+            ) as client:
+                with pytest.raises(DeadlineExceeded, match=r"Timeouts\.connect") as caught:
+                    await client.devices.list()
+            assert not caught.value.sent
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+async def test_cancelling_a_call_closes_its_connection(client, scripted):
+    closed = asyncio.Event()
+
+    async def hang(request, writer):
+        await silence(request, writer)
+        closed.set()
+
+    scripted.replies(hang)
+    before = asyncio.all_tasks()
+    call = asyncio.create_task(client.devices.list())
+    await scripted.arrived.wait()
+    call.cancel()
+    await asyncio.wait([call])
+    assert call.cancelled()
+    await closed.wait()
+    left = {task for task in asyncio.all_tasks() - before if "_serve" not in repr(task)}
+    assert left == set()
+
+
+async def test_an_error_before_the_body_was_sent_is_heard(once, scripted):
+    scripted.replies(answer({"code": 13000102, "msg": "no"}, 400))
+    with pytest.raises(Exception, match="13000102"):
+        await once.scopes.delete("1", ["1"] * 100)
+
+
+async def test_html_in_200_names_the_status(once, scripted):
+    scripted.replies(answer("<html>login here</html>", content_type="text/html"))
+    with pytest.raises(MalformedResponse, match="HTTP 200"):
+        await once.devices.list()
+
+
+async def test_each_repetition_is_logged_with_its_reason(scripted, caplog):
+    caplog.set_level(logging.WARNING, logger="koodrive_async")
+    scripted.replies(reset(), {"code": 0})
+    async with client_of(scripted) as client:
+        await client.devices.list()
+    (record,) = caplog.records
+    assert record.name.startswith("koodrive_async.")
+    assert "attempt 1 failed" in record.getMessage()

@@ -1,0 +1,382 @@
+"""Each documented call: the request that leaves is the documented one."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+
+from koodrive_async import BearerToken, KooDrive, Module, MultiPartInfo, NewBackupFile, NewScope
+from tests.interface.scripted import LOCK, ROOT, TLS, TOKEN, USER, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+pytestmark = pytest.mark.anyio
+
+SHA256 = "c0ad38a9864a3261a92a3e9daf0d325c5ca45a7a9039ee681d608a5392350286"
+PROOF = "03dfd964183d72456b7c3093ecaddfb92e851f3bc6611489831ef91aebdda215"
+CTX = (
+    1748048713,
+    2644528514,
+    4267727253,
+    2252747490,
+    4036182088,
+    2253856463,
+    526139147,
+    4194267752,
+)
+# enough to be read by every call
+ANYTHING = {
+    "data": {
+        "deviceId": "1",
+        "recordId": "1",
+        "lockId": "1",
+        "configName": "n",
+        "accessToken": "t",
+    },
+    "code": 0,
+    "msg": "success",
+}
+NOTHING = {"code": 0, "msg": "success"}
+PARTS = [
+    MultiPartInfo(part_number=1, part_size=10485760, part_offset=0, hash_ctx=()),
+    MultiPartInfo(
+        part_number=46,
+        part_size=10485760,
+        part_offset=471859200,
+        hash_ctx=CTX,
+        upload_url="https://an.old/url",
+    ),
+]
+
+
+@attrs.frozen
+class Documented:
+    """One call and the request its page describes."""
+
+    make: Callable[[KooDrive], Awaitable[object]]
+    method: str
+    path: str
+    query: str = ""
+    body: object = None
+    lock: bool = False
+    answer: object = attrs.field(factory=lambda: ANYTHING)
+
+
+CALLS = {
+    "bindDevice": Documented(
+        lambda drive: drive.devices.bind("20250911", name="Magic v3", os="android"),
+        "POST",
+        "/backup/device",
+        body={"machineCode": "20250911", "deviceName": "Magic v3", "deviceOS": "android"},
+    ),
+    "listBoundDevice": Documented(
+        lambda drive: drive.devices.list(), "GET", "/backup/device", answer=NOTHING
+    ),
+    "unbindDevice": Documented(
+        lambda drive: drive.devices.unbind("17"), "DELETE", "/backup/device/17"
+    ),
+    "listConfigInfos": Documented(
+        lambda drive: drive.configs.list("17", Module.ADDRESS_BOOK),
+        "GET",
+        "/backup/device/17/configs",
+        query="moduleCode=102",
+        answer=NOTHING,
+    ),
+    "getConfigInfo": Documented(
+        lambda drive: drive.configs.get("17", "102", "autoBackup"),
+        "GET",
+        "/backup/device/17/config",
+        query="configName=autoBackup&moduleCode=102",
+    ),
+    "updateConfigInfo": Documented(
+        lambda drive: drive.configs.update("17", "100", "autoBackup", current="off", new="on"),
+        "PATCH",
+        "/backup/device/17/config",
+        body={
+            "moduleCode": "100",
+            "configName": "autoBackup",
+            "currentConfigValue": "off",
+            "newConfigValue": "on",
+        },
+    ),
+    "batchAddBackupScope": Documented(
+        lambda drive: drive.scopes.add(
+            "17",
+            Module.FOLDER,
+            [NewScope(local_path="/C:/a b", target_folder_path="/ä"), NewScope(local_path="/x")],
+        ),
+        "POST",
+        "/backup/device/17/scope",
+        body={
+            "moduleCode": "100",
+            "scopeList": [
+                {"localPath": "/C:/a b", "targetFolderPath": "/ä"},
+                {"localPath": "/x"},
+            ],
+        },
+        answer=NOTHING,
+    ),
+    "listBackupScope": Documented(
+        lambda drive: drive.scopes.list("17", Module.FOLDER),
+        "GET",
+        "/backup/device/17/scope",
+        query="moduleCode=100",
+        answer=NOTHING,
+    ),
+    "batchDeleteBackupScope": Documented(
+        lambda drive: drive.scopes.delete("17", ["123", "124"]),
+        "DELETE",
+        "/backup/device/17/scope",
+        body={"scopeIdList": ["123", "124"]},
+        answer=NOTHING,
+    ),
+    "createBackupLock": Documented(
+        lambda drive: drive.locks.create(Module.ADDRESS_BOOK),
+        "POST",
+        "/backup/lock",
+        body={"moduleCode": "102"},
+    ),
+    "renewalBackupLock": Documented(
+        lambda drive: drive.locks.renew(LOCK), "PATCH", "/backup/lock", lock=True, answer=NOTHING
+    ),
+    "releaseBackupLock": Documented(
+        lambda drive: drive.locks.release(LOCK), "DELETE", "/backup/lock", lock=True, answer=NOTHING
+    ),
+    "createBackupRecord": Documented(
+        lambda drive: drive.records.create("17", Module.ALBUM, lock_id=LOCK),
+        "POST",
+        "/backup/record",
+        body={"moduleCode": "101", "deviceId": "17"},
+        lock=True,
+    ),
+    "listBackupRecord": Documented(
+        lambda drive: drive.records.list(Module.ALBUM, "17", page_size=7, cursor="a b/+=~").first(),
+        "GET",
+        "/backup/record",
+        query="cursor=a%20b%2F%2B%3D~&deviceId=17&moduleCode=101&pageSize=7",
+        answer=NOTHING,
+    ),
+    "getBackupRecord": Documented(
+        lambda drive: drive.records.get("19"), "GET", "/backup/record/19"
+    ),
+    "completeBackup": Documented(
+        lambda drive: drive.records.complete("19", lock_id=LOCK),
+        "PATCH",
+        "/backup/record/19",
+        body={},
+        lock=True,
+        answer=NOTHING,
+    ),
+    "completeBackup with properties": Documented(
+        lambda drive: drive.records.complete("19", lock_id=LOCK, properties={"n": 1}),
+        "PATCH",
+        "/backup/record/19",
+        body={"properties": '{"n":1}'},
+        lock=True,
+        answer=NOTHING,
+    ),
+    "deleteBackupRecord": Documented(
+        lambda drive: drive.records.delete("19", lock_id=LOCK),
+        "DELETE",
+        "/backup/record/19",
+        lock=True,
+        answer=NOTHING,
+    ),
+    "createBackupFile": Documented(
+        lambda drive: drive.files.create(
+            "19",
+            NewBackupFile(
+                file_name="名字 a.txt",
+                sha256=SHA256,
+                length=482344960,
+                multi_parts=[attrs.evolve(part, upload_url=None) for part in PARTS],
+                proof_code=PROOF,
+                description="d",
+                mime_type="text/plain",
+                file_type="15",
+                parent_folder=("root",),
+                container_id="C",
+                hidden=False,
+                scene="s",
+            ),
+            lock_id=LOCK,
+        ),
+        "POST",
+        "/backup/record/19/file",
+        body={
+            "fileName": "名字 a.txt",
+            "sha256": SHA256,
+            "length": 482344960,
+            "multiParts": [
+                {"partNumber": 1, "partSize": 10485760, "partOffset": 0, "hashCtx": []},
+                {
+                    "partNumber": 46,
+                    "partSize": 10485760,
+                    "partOffset": 471859200,
+                    "hashCtx": list(CTX),
+                },
+            ],
+            "proofCode": PROOF,
+            "description": "d",
+            "mimeType": "text/plain",
+            "fileType": "15",
+            "parentFolder": ["root"],
+            "uploadMode": "multipart",
+            "uploadType": 1,
+            "autoRename": 2,
+            "containerId": "C",
+            "hidden": False,
+            "scene": "s",
+        },
+        lock=True,
+        answer=NOTHING,
+    ),
+    "listBackupFile": Documented(
+        lambda drive: drive.files.list("19", page_size=1).first(),
+        "GET",
+        "/backup/record/19/files",
+        query="pageSize=1",
+        answer=NOTHING,
+    ),
+    "uploadUrl": Documented(
+        lambda drive: drive.files.part_urls("F1", PARTS),
+        "POST",
+        "/files/multipart/uploadUrl",
+        # an old URL is not sent back
+        body={
+            "fileId": "F1",
+            "multiParts": [
+                {"partNumber": 1, "partSize": 10485760, "partOffset": 0, "hashCtx": []},
+                {
+                    "partNumber": 46,
+                    "partSize": 10485760,
+                    "partOffset": 471859200,
+                    "hashCtx": list(CTX),
+                },
+            ],
+        },
+        answer=NOTHING,
+    ),
+    "completeFile": Documented(
+        lambda drive: drive.files.complete("F1"),
+        "POST",
+        "/files/complete",
+        body={"fileId": "F1"},
+        answer=NOTHING,
+    ),
+    "completeFile with a digest": Documented(
+        lambda drive: drive.files.complete("F1", SHA256),
+        "POST",
+        "/files/complete",
+        body={"fileId": "F1", "sha256": SHA256},
+        answer=NOTHING,
+    ),
+    "getDownLoadUrl": Documented(
+        lambda drive: drive.files.download_urls("C", ["F1", "F2"]),
+        "POST",
+        "/files/download",
+        body={"containerId": "C", "fileIds": ["F1", "F2"]},
+        answer=NOTHING,
+    ),
+    "RefreshToken": Documented(
+        lambda drive: drive.tokens.refresh("0e0e72d3"),
+        "POST",
+        "/auth/refreshToken",
+        body={"refreshToken": "0e0e72d3"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_the_documented_request_leaves(client, scripted, name):
+    documented = CALLS[name]
+    scripted.replies(answer(documented.answer))
+    await documented.make(client)
+    request = scripted.request
+    assert request.method == documented.method
+    assert request.path == ROOT + documented.path
+    assert request.query == documented.query
+    assert request.headers.get("x-backup-lock-id") == (LOCK if documented.lock else None)
+    assert request.headers["Authorization"] == TOKEN
+    assert request.headers["X-User-Id"] == USER
+    assert request.headers["Host"] == scripted.host
+    assert re.fullmatch(r"\d{8}T\d{6}Z", request.headers["X-Date"])
+    assert re.fullmatch(r"[A-Za-z0-9_]{58}", request.headers["X-Traceid"])
+    if documented.body is None:
+        assert request.body == b""
+        assert "Content-Type" not in request.headers
+    else:
+        assert request.json == documented.body
+        assert request.headers["Content-Type"] == "application/json"
+        assert request.headers["Content-Length"] == str(len(request.body))
+
+
+@pytest.mark.parametrize(
+    ("how", "body"),
+    [
+        ({"password": "p"}, {"authType": "1", "password": "p"}),
+        ({"captcha_token": "c"}, {"authType": "2", "captchaToken": "c"}),
+        (
+            {"password": "p", "captcha_token": "c", "auth_type": "2"},
+            {"authType": "2", "password": "p", "captchaToken": "c"},
+        ),
+    ],
+)
+async def test_signing_in_sends_the_documented_request_and_no_token(client, scripted, how, body):
+    scripted.replies(ANYTHING)
+    await client.tokens.login("me@example.com", agent_name="carrier", **how)
+    request = scripted.request
+    assert (request.method, request.target) == ("POST", f"{ROOT}/auth/login")
+    assert request.json == {"account": "me@example.com", **body}
+    assert request.headers["x-hw-agentName"] == "carrier"
+    assert "Authorization" not in request.headers
+
+
+async def test_a_body_is_compact_json_with_text_as_it_is(client, scripted):
+    scripted.replies(ANYTHING)
+    await client.scopes.add("1", "100", [NewScope(local_path="/ü")])
+    expected = '{"moduleCode":"100","scopeList":[{"localPath":"/ü"}]}'
+    assert scripted.request.body == expected.encode()
+
+
+async def test_ids_in_a_path_are_encoded(client, scripted):
+    scripted.replies(ANYTHING)
+    await client.records.get("a/b?c d%é")
+    assert scripted.request.target == f"{ROOT}/backup/record/a%2Fb%3Fc%20d%25%C3%A9"
+
+
+@pytest.mark.parametrize("base", ["/gate/way", "/gate/way/"])
+async def test_a_deployment_may_live_below_a_path(scripted, base):
+    scripted.replies(ANYTHING)
+    url = scripted.url + base
+    async with KooDrive(url, auth=BearerToken(TOKEN), user_id=USER, tls=TLS) as drive:
+        await drive.records.get("19")
+    assert scripted.request.target == f"/gate/way{ROOT}/backup/record/19"
+
+
+async def test_no_cookie_is_kept(scripted):
+    scripted.replies(answer(ANYTHING, set_cookie="session=1; Path=/"), ANYTHING)
+    # no cookie is kept for an address anyway
+    url = scripted.url.replace("127.0.0.1", "localhost")
+    async with KooDrive(url, auth=BearerToken(TOKEN), user_id=USER, tls=TLS) as drive:
+        await drive.records.get("19")
+        await drive.records.get("19")
+    assert "Cookie" not in scripted.requests[1].headers
+
+
+async def test_every_call_says_who_is_asking(client, scripted):
+    scripted.replies(ANYTHING)
+    await client.records.get("19")
+    assert scripted.request.headers["User-Agent"].startswith("koodrive-async/")
+
+
+async def test_json_text_of_properties_is_sent_as_it_is(client, scripted):
+    text = '{ "a" : [1, 2.50] }'
+    scripted.replies(ANYTHING)
+    await client.records.create("17", "100", lock_id=LOCK, properties=text)
+    assert json.loads(scripted.request.body)["properties"] == text

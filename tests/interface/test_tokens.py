@@ -1,0 +1,244 @@
+"""Signing in with a token: sent as it is, asked for once, renewed once for everybody."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from koodrive_async import (
+    AuthenticationError,
+    BearerToken,
+    ConfigurationError,
+    Module,
+    NewBackupFile,
+)
+from koodrive_async.hashing import proof_code
+from tests.interface.scripted import LOCK, TOKEN, answer, client_of
+
+pytestmark = pytest.mark.anyio
+
+DIGEST = "c0ad38a9864a3261a92a3e9daf0d325c5ca45a7a9039ee681d608a5392350286"
+REFUSED = answer({"code": "APIGW.0301", "msg": "Authentication failed."}, 401)
+SPELLINGS = [
+    "bearer+60f4ccc7b1",
+    "Bearer+60f4ccc7b1********3dd9a68068",
+    "Bearer+{60f4ccc7b1}",
+    "AT 3b911d723003f70a1265124148fdfe486c108b64bf8d0de3",
+    "ABCDEFG....",
+]
+
+
+class Provider:
+    """Gives out one token after another, and counts."""
+
+    def __init__(self, *tokens):
+        self.tokens = list(tokens)
+        self.asked = 0
+
+    async def __call__(self):
+        self.asked += 1
+        await asyncio.sleep(0)
+        return self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
+
+
+def only(*good):
+    """Refuse every token but these."""
+    return lambda request: answer() if request.headers["Authorization"] in good else REFUSED
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+async def test_a_token_is_sent_in_the_spelling_it_was_given_in(scripted, spelling):
+    scripted.replies({"code": 0}, {"code": 0})
+
+    async def provide():
+        return spelling
+
+    for token in (spelling, provide):
+        async with client_of(scripted, auth=BearerToken(token)) as client:
+            await client.devices.list()
+    assert [request.headers["Authorization"] for request in scripted.requests] == [spelling] * 2
+
+
+async def test_a_provider_is_asked_once(scripted):
+    scripted.otherwise = only("Bearer+1")
+    provider = Provider("Bearer+1")
+    async with client_of(scripted, auth=BearerToken(provider)) as client:
+        await asyncio.gather(*(client.devices.list() for _ in range(5)))
+        await client.devices.list()
+    assert provider.asked == 1
+    assert len(scripted.requests) == 6
+
+
+async def test_a_provider_is_not_asked_before_it_is_needed(scripted):
+    provider = Provider("Bearer+1")
+    async with client_of(scripted, auth=BearerToken(provider)):
+        pass
+    assert provider.asked == 0
+
+
+async def test_a_provider_is_asked_once_more_when_twenty_calls_are_refused_together(scripted):
+    met = asyncio.Event()
+    provider = Provider("Bearer+old", "Bearer+new")
+
+    def reply(request):
+        if request.headers["Authorization"] == "Bearer+new":
+            return answer()
+        if len(scripted.requests) == 20:
+            met.set()
+
+        async def refuse_together(request, writer):
+            await met.wait()
+            await REFUSED(request, writer)
+
+        return refuse_together
+
+    scripted.otherwise = reply
+    async with client_of(scripted, auth=BearerToken(provider)) as client:
+        await asyncio.gather(*(client.devices.list() for _ in range(20)))
+    assert provider.asked == 2
+    tokens = [request.headers["Authorization"] for request in scripted.requests]
+    assert tokens == ["Bearer+old"] * 20 + ["Bearer+new"] * 20
+
+
+async def test_a_creating_call_is_sent_again_with_the_new_token(scripted):
+    scripted.otherwise = only("Bearer+new")
+    provider = Provider("Bearer+old", "Bearer+new")
+    scripted.replies(REFUSED, {"code": 0, "data": {"lockId": LOCK}})
+    async with client_of(scripted, auth=BearerToken(provider)) as client:
+        assert (await client.locks.create(Module.FOLDER)).lock_id == LOCK
+    assert len(scripted.requests) == 2
+
+
+async def test_the_same_token_again_is_an_authentication_error(scripted):
+    scripted.otherwise = only()
+    provider = Provider("Bearer+old")
+    async with client_of(scripted, auth=BearerToken(provider)) as client:
+        with pytest.raises(AuthenticationError) as caught:
+            await client.devices.list()
+    assert provider.asked == 2
+    assert len(scripted.requests) == 1
+    assert caught.value.status == 401
+
+
+async def test_a_new_token_that_is_refused_too_is_an_authentication_error(scripted):
+    scripted.otherwise = only()
+    provider = Provider("Bearer+1", "Bearer+2", "Bearer+3")
+    async with client_of(scripted, auth=BearerToken(provider)) as client:
+        with pytest.raises(AuthenticationError) as caught:
+            await client.devices.list()
+    assert provider.asked == 2
+    assert caught.value.attempts == 2
+
+
+async def test_a_fixed_token_that_is_refused_is_an_authentication_error_at_once(client, scripted):
+    scripted.otherwise = only()
+    with pytest.raises(AuthenticationError) as caught:
+        await client.devices.list()
+    assert caught.value.attempts == len(scripted.requests) == 1
+
+
+async def test_what_a_provider_raises_is_raised(scripted):
+    async def provide():
+        raise LookupError("the vault is closed")
+
+    async with client_of(scripted, auth=BearerToken(provide)) as client:
+        with pytest.raises(LookupError, match="the vault is closed"):
+            await client.devices.list()
+    assert scripted.requests == []
+
+
+async def test_a_provider_may_sign_in_with_the_client_that_asks_it(scripted):
+    signed_in = {"code": 0, "data": {"sessionInfo": {"accessToken": "AT 1"}}}
+    scripted.replies(signed_in, {"code": 0})
+
+    async def provide():
+        return (await client.tokens.login("me", agent_name="c", password="p")).access_token
+
+    async with client_of(scripted, auth=BearerToken(provide)) as client:
+        await client.devices.list()
+    assert scripted.requests[1].headers["Authorization"] == "AT 1"
+
+
+async def test_signing_in_does_not_ask_for_a_token(scripted):
+    scripted.replies({"code": 0, "data": {"sessionInfo": {"accessToken": "AT 1"}}})
+    provider = Provider("Bearer+1")
+    async with client_of(scripted, auth=BearerToken(provider)) as client:
+        await client.tokens.login("me", agent_name="c", password="p")
+    assert provider.asked == 0
+
+
+async def test_a_refused_sign_in_does_not_ask_for_a_token(scripted):
+    scripted.replies(REFUSED)
+    provider = Provider("Bearer+1")
+    async with client_of(scripted, auth=BearerToken(provider)) as client:
+        with pytest.raises(AuthenticationError):
+            await client.tokens.login("me", agent_name="c", password="p")
+    assert (provider.asked, len(scripted.requests)) == (0, 1)
+
+
+async def test_the_proof_code_is_computed_for_the_token_that_is_sent(scripted):
+    content = b"what is backed up"
+    scripted.otherwise = only("Bearer+new")
+
+    async def proof(origin):
+        return proof_code(origin, len(content), lambda at, size: content[at : at + size])
+
+    file = NewBackupFile(file_name="a", sha256=DIGEST, length=len(content), proof_code=proof)
+    auth = BearerToken(Provider("Bearer+old", "Bearer+new"))
+    async with client_of(scripted, auth=auth) as client:
+        await client.files.create("19", file, lock_id=LOCK)
+    sent = [(request.headers["Authorization"], request.json) for request in scripted.requests]
+    assert [token for token, _ in sent] == ["Bearer+old", "Bearer+new"]
+    for token, body in sent:
+        assert body["proofCode"] == await proof(token)
+    assert sent[0][1]["proofCode"] != sent[1][1]["proofCode"]
+
+
+async def test_an_empty_file_has_no_proof_code(client, scripted):
+    async def proof(_origin):
+        return None
+
+    scripted.replies({"code": 0})
+    file = NewBackupFile(file_name="a", sha256=DIGEST, length=0, proof_code=proof)
+    await client.files.create("19", file, lock_id=LOCK)
+    assert "proofCode" not in scripted.request.json
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "  ", "Bearer+a\r\nX-Evil: 1", "Bearer+ä", "a\x00b", " Bearer+a", "Bearer+a\n", None],
+)
+def test_what_cannot_be_a_token_is_refused_at_once(token):
+    with pytest.raises(ConfigurationError):
+        BearerToken(token)
+
+
+@pytest.mark.parametrize("token", ["", "Bearer+a\r\nX-Evil: 1", "Bearer+ä", None])
+async def test_what_cannot_be_a_token_is_refused_when_a_provider_gives_it(scripted, token):
+    async with client_of(scripted, auth=BearerToken(Provider(token))) as client:
+        with pytest.raises(ConfigurationError):
+            await client.devices.list()
+    assert scripted.requests == []
+
+
+async def test_a_cancelled_renewal_leaves_the_next_call_to_ask(scripted):
+    scripted.replies({"code": 0})
+    asked = asyncio.Event()
+    tokens: list[None] = []
+
+    async def provide():
+        tokens.append(None)
+        if len(tokens) == 1:
+            asked.set()
+            await asyncio.Event().wait()
+        return TOKEN
+
+    async with client_of(scripted, auth=BearerToken(provide)) as client:
+        first = asyncio.create_task(client.devices.list())
+        await asked.wait()
+        second = asyncio.create_task(client.devices.list())
+        first.cancel()
+        assert await second == ()
+        assert first.cancelled()
+    assert len(tokens) == 2
