@@ -209,7 +209,7 @@ class ApiError(KooDriveError):
 
     def __str__(self) -> str:
         code = f", code {self.code}" if self.code else ""
-        parts = [f"{self.method} {self.path}: HTTP {self.status}{code}: {self.msg}"]
+        parts = [f"{self.method} {self.path}: HTTP {self.status}{code}: {self.msg.rstrip('.')}"]
         if self.advice:
             parts.append(self.advice)
         if self.retry_after is not None:

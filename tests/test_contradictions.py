@@ -264,6 +264,12 @@ def test_18_a_hash_context_is_the_midstate_and_not_a_digest():
     assert running.midstate() != words
 
 
+async def test_19_an_empty_object_is_as_good_as_an_absent_one(client, scripted):
+    scripted.replies({"data": [{"recordId": "1", "deviceInfo": {}}], "code": 0})
+    (record,) = await client.records.list("100").collect()
+    assert record.device_info is None
+
+
 @pytest.mark.parametrize("absent", ["absent", "null"])
 async def test_19_fields_that_are_often_absent_may_be_absent(client, scripted, absent):
     def without(*names):

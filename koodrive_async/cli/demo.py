@@ -169,8 +169,7 @@ class Trial:
             if outcome.container_id is not None:
                 self._containers[outcome.file_id] = outcome.container_id
             return
-        source = Path(str(outcome.source))
-        path = source.name if source == self.root else source.relative_to(self.root).as_posix()
+        path = outcome.description or str(outcome.source)
         self._failures.append(Difference(path, f"it was not backed up ({reason(outcome.error)})"))
 
     async def _say(self, topic: str, text: str) -> None:

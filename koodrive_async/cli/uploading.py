@@ -52,14 +52,13 @@ class Tally:
     size: int = 0
     hashing: Meter = attrs.field(factory=lambda: Meter(label="hash"))
     sending: Meter = attrs.field(factory=lambda: Meter(label="upload"))
-    # Progress names a file by its name only, and a tree may have many of the same name on their
-    # way: between two receipts, which are exact, the meters may lag a little.
-    _hashed: dict[tuple[str, int], int] = attrs.field(factory=dict)
-    _sent: dict[tuple[str, int], int] = attrs.field(factory=dict)
+    # files on their way, by their path
+    _hashed: dict[str | None, int] = attrs.field(factory=dict)
+    _sent: dict[str | None, int] = attrs.field(factory=dict)
 
     def on_progress(self, progress: Progress) -> None:
         """Move the meters."""
-        key = (progress.name, progress.total)
+        key = progress.description
         if progress.phase is Phase.HASH:
             self._hashed[key] = progress.done
         elif progress.done < progress.total:
@@ -80,9 +79,8 @@ class Tally:
             self.already += outcome.outcome != "uploaded"
         else:
             self.failed += 1
-            for key in [key for key in self._hashed if key[0] == outcome.name]:
-                self._hashed.pop(key)
-                self._sent.pop(key, None)
+            self._hashed.pop(outcome.description, None)
+            self._sent.pop(outcome.description, None)
         self._move()
 
     async def measure(self, path: Path) -> None:

@@ -67,7 +67,9 @@ class NewBackupFile:
     file_name: str
     sha256: str
     length: int
-    multi_parts: tuple[MultiPartInfo, ...] = attrs.field(default=(), converter=_as_parts)
+    multi_parts: tuple[MultiPartInfo, ...] = attrs.field(
+        default=(), converter=_as_parts, metadata={"omit_empty": True}
+    )
     proof_code: str | ProofOf | None = attrs.field(default=None, repr=False)
     description: str | None = None
     mime_type: str | None = None

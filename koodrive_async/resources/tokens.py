@@ -62,15 +62,20 @@ class Tokens:
         )
         return await self._http.send(call, _read_session)
 
-    async def refresh(self, refresh_token: str) -> SessionInfo:
+    async def refresh(self, refresh_token: str, *, access_token: str | None = None) -> SessionInfo:
         """Exchange a refresh token for a new session (page ``RefreshToken``).
 
+        :param access_token: The access token that goes with it, as the complete ``Authorization``
+            value; by default what the client signs in with. A :class:`BearerToken` function that
+            refreshes through its own client has to pass it.
         :raises AuthenticationError: The refresh token was refused.
         """
         call = Call(
             method="POST",
             path=path("auth", "refreshToken"),
             body={"refreshToken": refresh_token},
+            headers={} if access_token is None else {"Authorization": access_token},
+            signed_in=access_token is None,
             repeatable=False,
         )
         return await self._http.send(call, _read_session)

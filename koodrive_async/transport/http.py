@@ -51,6 +51,9 @@ _LARGE = 256 * 1024
 _MANY_PARTS = 1000
 """JSON from this size on is read and written in a worker thread."""
 
+_KEEP_ALIVE = 15.0
+"""Seconds an idle connection is kept: less than servers do, which close it under a new request."""
+
 _CLOCK_REFUSALS = frozenset({400, 401, 403})
 _USER_AGENT = (
     f"koodrive-async/{__version__} "
@@ -303,7 +306,7 @@ def open_session(connections: int, tls: ssl.SSLContext | bool) -> aiohttp.Client
     :param tls: From :func:`tls_context`.
     """
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=30),
+        connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=_KEEP_ALIVE),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": _USER_AGENT},
         auto_decompress=True,
@@ -322,7 +325,9 @@ async def tls_context() -> ssl.SSLContext:
 
 def _split_endpoint(endpoint: str) -> tuple[str, str, str]:
     """Return scheme and host, the path without a slash at its end, and the ``Host`` header."""
-    refusal = ConfigurationError(f"the endpoint must look like 'https://host', not {endpoint!r}")
+    # what stands before an @ may be a password
+    given = "one with a user or password" if "@" in endpoint else repr(endpoint)
+    refusal = ConfigurationError(f"the endpoint must look like 'https://host', not {given}")
     try:
         url = yarl.URL(endpoint)
     except ValueError:

@@ -107,6 +107,7 @@ def _plain(value: object) -> Any:
             wire_name(field): _plain(item)
             for field in attrs.fields(model)
             if (item := getattr(value, field.name)) is not None
+            and (item or not field.metadata.get("omit_empty"))
         }
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
@@ -194,7 +195,7 @@ def _is_union(kind: Any) -> bool:
 
 def _union(value: object, kind: Any) -> Any:
     """``Known | str``: a value this version does not know stays what it is."""
-    if value is None:
+    if value is None or value == {}:
         return None
     members = [member for member in get_args(kind) if member is not NoneType]
     for member in members[:-1]:

@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from koodrive_async.errors import AuthenticationError, ClientClosed, InsufficientSpace, LockLost
 from koodrive_async.tasks import task_group
-from koodrive_async.upload.engine import UploadItem
+from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.receipt import UploadFailure, UploadReceipt
 from koodrive_async.upload.source import name_of
 
@@ -143,7 +143,10 @@ class _Work:
             raise
         except Exception as error:  # noqa: BLE001 - one file's failure must not stop the others
             return UploadFailure(
-                source=item.source, name=item.name or name_of(item.source), error=error
+                source=item.source,
+                name=item.name or name_of(item.source),
+                error=error,
+                description=item.description,
             )
 
 

@@ -13,15 +13,13 @@ from anyio import CapacityLimiter, from_thread, to_thread
 
 from koodrive_async.errors import (
     ClientClosed,
-    InvalidArgument,
     MalformedResponse,
     PartRejected,
     SourceChanged,
     TransportError,
 )
 from koodrive_async.hashing import MIDSTATE_GRID, proof_code
-from koodrive_async.models import AutoRename, MultiPartInfo, NewBackupFile
-from koodrive_async.resources.arguments import check_file_name
+from koodrive_async.models import MultiPartInfo, NewBackupFile
 from koodrive_async.tasks import task_group
 from koodrive_async.transport.retry import Failure, delay_before_retry
 from koodrive_async.upload.budget import MemoryBudget
@@ -29,7 +27,7 @@ from koodrive_async.upload.part import MEMORY_FOR_A_PART, AiohttpPartSender, Par
 from koodrive_async.upload.plan import plan_parts
 from koodrive_async.upload.progress import OnProgress, Phase, Progress
 from koodrive_async.upload.receipt import Outcome, Seconds, UploadReceipt
-from koodrive_async.upload.source import Content, Source, name_of, open_source
+from koodrive_async.upload.source import Content, open_source
 from koodrive_async.upload.urls import PartUrls
 
 if TYPE_CHECKING:
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from koodrive_async.models import CreatedBackupFile
     from koodrive_async.resources import Files
     from koodrive_async.transport.clock import Clock
+    from koodrive_async.upload.item import UploadItem
     from koodrive_async.upload.plan import Plan, PlannedPart
 
 logger = logging.getLogger(__name__)
@@ -48,41 +47,6 @@ _REPORT_EVERY = 0.1
 """Seconds between two reports of progress on the same file."""
 
 _FORBIDDEN = 403
-
-
-@attrs.frozen(kw_only=True)
-class UploadItem:
-    """A file to upload, and how.
-
-    :param source: A path, bytes, a binary file object, or an (async) iterable of bytes.
-    :param name: Name in the record; by default the name that the source brings along.
-    :param description: Free text that listings return.
-    :param mime_type: Media type.
-    :param parent_folder: Id of a folder in the space, or ``"root"``.
-    :param container_id: Id of the space; by default the service chooses.
-    :param auto_rename: What to do when the name is taken.
-    :param part_size: Bytes of a part; by default what :func:`plan_parts` chooses.
-    """
-
-    source: Source = attrs.field(repr=lambda source: f"<{type(source).__name__}>")
-    name: str | None = None
-    description: str | None = None
-    mime_type: str | None = None
-    parent_folder: str | None = None
-    container_id: str | None = None
-    auto_rename: AutoRename = attrs.field(default=AutoRename.RENAME, converter=AutoRename)
-    part_size: int | None = None
-
-    def file_name(self) -> str:
-        """Return the name for the record.
-
-        :raises InvalidFileName: The interface does not allow it.
-        :raises InvalidArgument: There is none.
-        """
-        name = self.name if self.name is not None else name_of(self.source)
-        if name is None:
-            raise InvalidArgument("this source brings no name along: pass name=")
-        return check_file_name(name)
 
 
 @attrs.frozen(kw_only=True)
@@ -345,7 +309,8 @@ class _FileUpload:
             return delay
         urls.done(part.number)
         self._acknowledged += part.size
-        self._report(Phase.UPLOAD, self._acknowledged)
+        if self._acknowledged < self._plan.size:  # the end is reported once, by run()
+            self._report(Phase.UPLOAD, self._acknowledged)
         return None
 
     def _delay(
@@ -377,7 +342,16 @@ class _FileUpload:
         if self._on_progress is None or (now - self._reported < _REPORT_EVERY and not last):
             return
         self._reported = now
-        self._on_progress(Progress(self._name, phase, done, self._plan.size))
+        self._on_progress(
+            Progress(
+                name=self._name,
+                phase=phase,
+                done=done,
+                total=self._plan.size,
+                description=self._item.description,
+                source=self._item.source,
+            )
+        )
 
 
 def _file_id(created: CreatedBackupFile) -> str:

@@ -55,9 +55,11 @@ class UploadFailure:
 
     :ivar source: What was to be uploaded.
     :ivar name: Its name, as far as known.
+    :ivar description: Its description: in a tree, the relative path.
     :ivar error: Why.
     """
 
     source: object
     name: str | None
     error: Exception
+    description: str | None = None

@@ -11,7 +11,7 @@ import attrs
 from anyio import to_thread
 
 from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
-from koodrive_async.upload.engine import UploadItem
+from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.receipt import UploadFailure
 
 if TYPE_CHECKING:
@@ -42,22 +42,30 @@ async def tree_items(
         except OSError as error:
             if folder == PurePosixPath():
                 raise
-            yield UploadFailure(source=top / folder, name=folder.name, error=error)
+            yield UploadFailure(
+                source=top / folder,
+                name=folder.name,
+                error=error,
+                description=_description(folder),
+            )
             continue
         folders += [path for path in reversed(listing.folders) if not _matches(path, exclude)]
         for path in listing.files:
             if (not include or _matches(path, include)) and not _matches(path, exclude):
                 yield UploadItem(
-                    source=top / path, name=record_name(path.name), description=str(path)
+                    source=top / path,
+                    name=record_name(path.name),
+                    description=_description(path),
                 )
 
 
 def record_name(name: str) -> str:
     """Return a name that the interface allows, as close to ``name`` as possible.
 
-    Forbidden characters become ``_`` and a name that is too long loses characters before its
-    extension; the description keeps the true path.
+    Forbidden characters and bytes that are not Unicode become ``_``, and a name that is too long
+    loses characters before its extension; the description keeps the true path.
     """
+    name = os.fsencode(name).decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
     allowed = "".join(
         "_" if character in FORBIDDEN_IN_FILE_NAMES else character for character in name
     )
@@ -65,6 +73,11 @@ def record_name(name: str) -> str:
         return allowed
     extension = PurePosixPath(allowed).suffix[:MAX_FILE_NAME]
     return allowed[: MAX_FILE_NAME - len(extension)] + extension
+
+
+def _description(path: PurePosixPath) -> str:
+    # bytes that are not Unicode are written out, as in \xff
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 
 @attrs.frozen

@@ -155,7 +155,7 @@ def test_a_refusal_says_what_where_and_what_to_do():
     error = refused(InsufficientSpace, retry_after=3.0)
     error.attempts = 2
     assert str(error) == (
-        "POST /koodrive/ose/v1/backup/lock: HTTP 400, code 13000102: Verify parameters failed.; "
+        "POST /koodrive/ose/v1/backup/lock: HTTP 400, code 13000102: Verify parameters failed; "
         "free some space or choose another space; going on would fail for every file; "
         f"retry after 3 s; trace id {TRACE_ID}; 2 attempts"
     )

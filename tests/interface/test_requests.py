@@ -380,3 +380,10 @@ async def test_json_text_of_properties_is_sent_as_it_is(client, scripted):
     scripted.replies(ANYTHING)
     await client.records.create("17", "100", lock_id=LOCK, properties=text)
     assert json.loads(scripted.request.body)["properties"] == text
+
+
+async def test_parts_that_are_not_announced_are_left_out(client, scripted):
+    scripted.replies({"fileId": "F1", "code": 0})
+    file = NewBackupFile(file_name="a", sha256=SHA256, length=1, proof_code=PROOF)
+    await client.files.create("19", file, lock_id=LOCK)
+    assert "multiParts" not in json.loads(scripted.request.body)

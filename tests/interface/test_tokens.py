@@ -13,7 +13,9 @@ from koodrive_async import (
     Module,
     NewBackupFile,
 )
+from koodrive_async.emulator import Fault
 from koodrive_async.hashing import proof_code
+from koodrive_async.testing import connect
 from tests.interface.scripted import LOCK, TOKEN, answer, client_of
 
 pytestmark = pytest.mark.anyio
@@ -242,3 +244,25 @@ async def test_a_cancelled_renewal_leaves_the_next_call_to_ask(scripted):
         assert await second == ()
         assert first.cancelled()
     assert len(tokens) == 2
+
+
+async def test_a_token_function_may_refresh_through_its_own_client(koodrive_emulator):
+    sessions = []
+
+    async def provide():
+        if not sessions:
+            login = client.tokens.login
+            account, password = koodrive_emulator.account, koodrive_emulator.password
+            sessions.append(await login(account, agent_name="agent", password=password))
+        else:
+            latest = sessions[-1]
+            refresh = client.tokens.refresh
+            sessions.append(await refresh(latest.refresh_token, access_token=latest.access_token))
+        return sessions[-1].access_token
+
+    async with connect(koodrive_emulator, auth=BearerToken(provide)) as client:
+        await client.devices.list()
+        koodrive_emulator.faults.add(Fault("error", "devices.list", status=401, times=1))
+        await client.devices.list()
+    assert len(sessions) == 2
+    assert sessions[0].access_token != sessions[1].access_token

@@ -21,6 +21,7 @@ async def test_both_phases_go_forward_and_end_at_the_size(session, make_file, ko
         done = [progress.done for progress in seen if progress.phase is phase]
         assert done == sorted(done)
         assert done[-1] == 23 * MIB
+        assert done.count(23 * MIB) == 1
     phases = [progress.phase for progress in seen]
     assert phases == sorted(phases)  # "hash" comes before "upload"
     assert {(progress.name, progress.total) for progress in seen} == {("file.bin", 23 * MIB)}
@@ -39,3 +40,13 @@ async def test_an_error_in_the_callback_reaches_the_caller(session, make_file):
 
     with pytest.raises(LookupError):
         await session.upload(make_file(1000), on_progress=refuse)
+
+
+async def test_files_of_the_same_name_can_be_told_apart(session, make_file):
+    seen: list[Progress] = []
+    paths = [make_file(100, "a/same.bin", 1), make_file(100, "b/same.bin", 2)]
+    root = paths[0].parent.parent
+    async for outcome in session.upload_tree(root, on_progress=seen.append):
+        assert outcome.description in {"a/same.bin", "b/same.bin"}
+    assert {progress.description for progress in seen} == {"a/same.bin", "b/same.bin"}
+    assert {progress.source for progress in seen} == set(paths)

@@ -1,0 +1,45 @@
+"""A file to upload, and how."""
+
+from __future__ import annotations
+
+import attrs
+
+from koodrive_async.errors import InvalidArgument
+from koodrive_async.models import AutoRename
+from koodrive_async.resources.arguments import check_file_name
+from koodrive_async.upload.source import Source, name_of
+
+
+@attrs.frozen(kw_only=True)
+class UploadItem:
+    """A file to upload, and how.
+
+    :param source: A path, bytes, a binary file object, or an (async) iterable of bytes.
+    :param name: Name in the record; by default the name that the source brings along.
+    :param description: Free text that listings return.
+    :param mime_type: Media type.
+    :param parent_folder: Id of a folder in the space, or ``"root"``.
+    :param container_id: Id of the space; by default the service chooses.
+    :param auto_rename: What to do when the name is taken.
+    :param part_size: Bytes of a part; by default what :func:`plan_parts` chooses.
+    """
+
+    source: Source = attrs.field(repr=lambda source: f"<{type(source).__name__}>")
+    name: str | None = None
+    description: str | None = None
+    mime_type: str | None = None
+    parent_folder: str | None = None
+    container_id: str | None = None
+    auto_rename: AutoRename = attrs.field(default=AutoRename.RENAME, converter=AutoRename)
+    part_size: int | None = None
+
+    def file_name(self) -> str:
+        """Return the name for the record.
+
+        :raises InvalidFileName: The interface does not allow it.
+        :raises InvalidArgument: There is none.
+        """
+        name = self.name if self.name is not None else name_of(self.source)
+        if name is None:
+            raise InvalidArgument("this source brings no name along: pass name=")
+        return check_file_name(name)
