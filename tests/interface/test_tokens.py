@@ -12,6 +12,7 @@ from koodrive_async import (
     ConfigurationError,
     Module,
     NewBackupFile,
+    SessionInfo,
 )
 from koodrive_async.emulator import Fault
 from koodrive_async.hashing import proof_code
@@ -247,7 +248,7 @@ async def test_a_cancelled_renewal_leaves_the_next_call_to_ask(scripted):
 
 
 async def test_a_token_function_may_refresh_through_its_own_client(koodrive_emulator):
-    sessions = []
+    sessions: list[SessionInfo] = []
 
     async def provide():
         if not sessions:
@@ -256,6 +257,7 @@ async def test_a_token_function_may_refresh_through_its_own_client(koodrive_emul
             sessions.append(await login(account, agent_name="agent", password=password))
         else:
             latest = sessions[-1]
+            assert latest.refresh_token is not None
             refresh = client.tokens.refresh
             sessions.append(await refresh(latest.refresh_token, access_token=latest.access_token))
         return sessions[-1].access_token
