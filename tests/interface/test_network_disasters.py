@@ -8,6 +8,7 @@ import socket
 import ssl
 
 import pytest
+import trustme
 
 from koodrive_async import (
     BearerToken,
@@ -23,25 +24,6 @@ from tests.interface.scripted import LOCK, TLS, answer, client_of, raw, reset, s
 pytestmark = pytest.mark.anyio
 
 ONCE = RetryPolicy(attempts=1)
-# Of 127.0.0.1, signed by nobody but itself, valid for a hundred years.
-CERTIFICATE = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgr/Hii0NuvThJQ54q
-C09KowqDc/aqXeZxv5zT17rg39ChRANCAASPw3ZSNVYpF5ZscEJdUbKzgjNmaHFq
-6uChBnEzyZBhA7Nbl7VJFQ5uVuAsV7EP1lCpeyKo+frpZyFxGRO6TLfM
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBkDCCATagAwIBAgIUT7IJj6536xo6/Cl+xADV90vPXTUwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJMTI3LjAuMC4xMCAXDTI2MTEyMTAxNDY1MVoYDzIxMjYxMDI4
-MDE0NjUxWjAUMRIwEAYDVQQDDAkxMjcuMC4wLjEwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAASPw3ZSNVYpF5ZscEJdUbKzgjNmaHFq6uChBnEzyZBhA7Nbl7VJFQ5u
-VuAsV7EP1lCpeyKo+frpZyFxGRO6TLfMo2QwYjAdBgNVHQ4EFgQU87POG+LHbHCj
-jJ1+eim4QY5mD8wwHwYDVR0jBBgwFoAU87POG+LHbHCjjJ1+eim4QY5mD8wwDwYD
-VR0TAQH/BAUwAwEB/zAPBgNVHREECDAGhwR/AAABMAoGCCqGSM49BAMCA0gAMEUC
-IQC1TnQMyCV3EcUMkiR+dqnCgKLvEmub7BjvwGNSttKxJQIgYWMvoBdOlcNzsBhM
-aWXzqGStHVeyMhuWoeA9mlRoRyE=
------END CERTIFICATE-----
-"""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
 
 
@@ -135,11 +117,10 @@ async def test_a_server_without_tls_is_a_failed_connection():
     assert "cannot connect" in str(error)
 
 
-async def test_a_certificate_nobody_vouches_for_is_a_failed_connection(tmp_path):
+async def test_a_certificate_nobody_vouches_for_is_a_failed_connection():
     reached = []
-    (tmp_path / "server.pem").write_text(CERTIFICATE)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "server.pem")
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     async with await asyncio.start_server(
         lambda *_: reached.append(1), "127.0.0.1", 0, ssl=context
     ) as server:
