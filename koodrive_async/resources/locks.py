@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NO_RENEWAL = "its life ran out"
-_RELEASE_DEADLINE = 10.0
-"""Seconds that giving a lock back may hold up its holder; it runs out by itself anyway."""
+_GRACE = 10.0
+"""Seconds that a cancelled holder waits to give its lock back; it runs out by itself anyway."""
 
 
 class Lease:
@@ -108,15 +108,39 @@ class Locks:
         Cancellation gives the lock back, for which it takes 10 seconds at the most.
         """
         asked_at = self._clock.time()
-        lock = await self.create(module)
-        lease = Lease(lock.lock_id, asked_at, self._life)
+        lease = Lease(await self._take(module), asked_at, self._life)
         try:
             async with task_group() as group:
                 group.start_soon(self._keep, lease)
                 yield lease
                 group.cancel_scope.cancel()
         finally:
-            await self._give_back(lease)
+            await self._give_back(lease.lock_id)
+
+    async def _take(self, module: Module | str) -> str:
+        """Create a lock; one that is granted while the caller is being cancelled is given back."""
+        granted: list[str] = []
+        answered = anyio.Event()
+        shield = anyio.CancelScope(shield=True)
+
+        async def ask() -> None:
+            with shield:
+                granted.append((await self.create(module)).lock_id)
+            answered.set()
+
+        try:
+            async with task_group() as group:
+                group.start_soon(ask)
+                try:
+                    await answered.wait()
+                except anyio.get_cancelled_exc_class():
+                    shield.deadline = anyio.current_time() + _GRACE
+                    raise
+        except BaseException:
+            for lock_id in granted:
+                await self._give_back(lock_id)
+            raise
+        return granted[0]
 
     async def _keep(self, lease: Lease) -> None:
         reason = _NO_RENEWAL
@@ -140,13 +164,13 @@ class Locks:
             if self._clock.time() >= lease.expires_at:
                 raise LockLost(lease.lock_id, f"it could not be renewed in time: {reason}")
 
-    async def _give_back(self, lease: Lease) -> None:
-        with anyio.move_on_after(_RELEASE_DEADLINE, shield=True):
+    async def _give_back(self, lock_id: str) -> None:
+        with anyio.move_on_after(_GRACE, shield=True):
             try:
-                await self.release(lease.lock_id)
+                await self.release(lock_id)
             except KooDriveError as error:
                 logger.warning(
                     "backup lock %s was not given back, it runs out by itself: %s",
-                    lease.lock_id,
+                    lock_id,
                     error,
                 )

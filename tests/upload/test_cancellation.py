@@ -53,6 +53,23 @@ async def test_cancelling_leaves_nothing_behind(koodrive_emulator, make_file, ro
         await drive.locks.create(Module.FOLDER)  # the old one was given back
 
 
+async def test_a_lock_granted_while_its_holder_is_cancelled_is_given_back(
+    drive, device_id, koodrive_emulator
+):
+    koodrive_emulator.faults.add(Fault("latency", "locks.create", seconds=0.3, times=1))
+    async with anyio.create_task_group() as group:
+
+        async def cancel_when_asked():
+            await anyio.to_thread.run_sync(koodrive_emulator.seen.wait_active, "locks.create")
+            group.cancel_scope.cancel()
+
+        group.start_soon(cancel_when_asked)
+        async with drive.backup(device_id, Module.FOLDER):
+            pytest.fail("the block must not run")
+    assert koodrive_emulator.seen.count("locks.create", status=200) == 1
+    assert koodrive_emulator.seen.count("locks.release", status=200) == 1
+
+
 async def test_cancelling_stops_hashing(drive, device_id, make_file, tmp_path):
     path = make_file(200 * MIB)
     threads = []
