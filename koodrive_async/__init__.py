@@ -33,6 +33,7 @@ from koodrive_async.errors import (
     ServerFault,
     SourceChanged,
     TransportError,
+    UntrustedCertificate,
     UploadError,
     UploadTaskGone,
 )
@@ -63,11 +64,12 @@ from koodrive_async.models import (
 if TYPE_CHECKING:
     from koodrive_async.backup import BackupSession
     from koodrive_async.client import KooDrive
-    from koodrive_async.paging import Page, Pager
+    from koodrive_async.paging import ItemIterator, Page, PageIterator, Pager
     from koodrive_async.resources import Lease
     from koodrive_async.transport.auth import AppSignature, Auth, BearerToken
     from koodrive_async.transport.clock import Clock
     from koodrive_async.upload import (
+        Phase,
         Plan,
         Progress,
         UploadBatch,
@@ -108,6 +110,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidFileName",
     "InvalidRequest",
+    "ItemIterator",
     "KooDrive",
     "KooDriveError",
     "Lease",
@@ -120,10 +123,12 @@ __all__ = [
     "NewScope",
     "NotFound",
     "Page",
+    "PageIterator",
     "Pager",
     "PagingError",
     "PartRejected",
     "PermissionDenied",
+    "Phase",
     "Plan",
     "Progress",
     "RateLimited",
@@ -136,6 +141,7 @@ __all__ = [
     "SourceChanged",
     "Timeouts",
     "TransportError",
+    "UntrustedCertificate",
     "UploadBatch",
     "UploadError",
     "UploadFailure",
@@ -151,13 +157,16 @@ __all__ = [
 _HOME = {
     "BackupSession": "backup",
     "KooDrive": "client",
+    "ItemIterator": "paging",
     "Page": "paging",
+    "PageIterator": "paging",
     "Pager": "paging",
     "Lease": "resources",
     "AppSignature": "transport.auth",
     "Auth": "transport.auth",
     "BearerToken": "transport.auth",
     "Clock": "transport.clock",
+    "Phase": "upload",
     "Plan": "upload",
     "Progress": "upload",
     "UploadBatch": "upload",

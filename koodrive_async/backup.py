@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import anyio
+
 from koodrive_async.errors import ClientClosed
 from koodrive_async.models import AutoRename
 from koodrive_async.resources.arguments import check_module, json_text
@@ -32,7 +34,8 @@ class BackupSession:
     Entering takes the lock, which is kept renewed, and creates the record. A clean exit completes
     the record; leaving with an exception does not, so that it stays visible as unfinished. The lock
     is given back either way. When it is lost the block is cancelled and ``LockLost`` raised.
-    Enter and leave it in the same task; any number of tasks may upload meanwhile.
+    Enter and leave it in the same task; any number of tasks may upload meanwhile. A clean exit
+    waits for their uploads; any other cancels them.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class BackupSession:
         self._records = records
         self._uploader = uploader
         self._containers: set[str] = set()
+        self._uploads: set[anyio.CancelScope] = set()
+        self._idle = anyio.Event()
         self._context: AbstractAsyncContextManager[None] | None = None
         self._lock: Lease | None = None
         self._record: BackupRecord | None = None
@@ -175,7 +180,17 @@ class BackupSession:
     async def _upload(self, item: UploadItem, *, on_progress: OnProgress | None) -> UploadReceipt:
         _opened(self._group)
         destination = Destination(record_id=self.record.record_id, lock_id=self.lock.lock_id)
-        receipt = await self._uploader.upload(item, destination, on_progress)
+        scope = anyio.CancelScope()
+        self._uploads.add(scope)
+        try:
+            with scope:
+                receipt = await self._uploader.upload(item, destination, on_progress)
+        finally:
+            self._uploads.discard(scope)
+            if not self._uploads:
+                self._idle.set()
+        if scope.cancelled_caught:
+            raise ClientClosed("the backup session ended while this file was on its way")
         if receipt.container_id is not None:
             self._containers.add(receipt.container_id)
         return receipt
@@ -211,13 +226,22 @@ class BackupSession:
                     yield
                     # batches whose outcomes nobody took to the end
                     self._group.cancel_scope.cancel()
+                self._group = None  # nothing begins any more
+                await self._uploads_of_other_tasks()
             finally:
                 self._group = None
+                for upload in self._uploads:
+                    upload.cancel()
             await self._records.complete(
                 self._record.record_id,
                 lock_id=self._lock.lock_id,
                 properties=self._final_properties(),
             )
+
+    async def _uploads_of_other_tasks(self) -> None:
+        while self._uploads:
+            self._idle = anyio.Event()
+            await self._idle.wait()
 
     def _final_properties(self) -> Mapping[str, Any] | None:
         # Listings do not say which space a file is in, and downloads ask for it.

@@ -10,6 +10,7 @@
     ├── ClientClosed                      used outside its ``async with``
     ├── TransportError                    no usable answer arrived
     │   ├── ConnectionFailed              refused, reset, unresolved, TLS
+    │   │   └── UntrustedCertificate      nobody trusted vouches for the other side
     │   ├── DeadlineExceeded              a named wait took longer than its deadline
     │   └── MalformedResponse             not JSON, without ``code``, not as documented
     ├── PagingError                       the service returned the same cursor twice
@@ -65,6 +66,7 @@ __all__ = [
     "ServerFault",
     "SourceChanged",
     "TransportError",
+    "UntrustedCertificate",
     "UploadError",
     "UploadTaskGone",
 ]
@@ -143,6 +145,10 @@ class TransportError(KooDriveError):
 
 class ConnectionFailed(TransportError):
     """The connection could not be made or broke."""
+
+
+class UntrustedCertificate(ConnectionFailed):
+    """The other side's certificate is not one that this machine trusts; trying again is no use."""
 
 
 class DeadlineExceeded(TransportError):

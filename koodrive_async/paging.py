@@ -66,17 +66,17 @@ class Pager(Generic[T]):
         """
         return self._cursor
 
-    def __aiter__(self) -> AsyncIterator[T]:
+    def __aiter__(self) -> ItemIterator[T]:
         """Iterate over all items.
 
         :raises KooDriveError: What fetching a page raises.
         :raises PagingError: The service returned a cursor twice.
         """
-        return _Items(self, self._walk())
+        return ItemIterator(self, self._walk())
 
-    def pages(self) -> AsyncIterator[Page[T]]:
+    def pages(self) -> PageIterator[T]:
         """Iterate over pages, the empty ones too; raises what iterating over items raises."""
-        return _WholePages(self, self._walk())
+        return PageIterator(self, self._walk())
 
     async def first(self) -> T | None:
         """Return the first item or None, fetching no more than it takes."""
@@ -200,7 +200,7 @@ async def _outcome(fetch: FetchPage[T], cursor: str | None) -> Page[T] | Excepti
         return error
 
 
-class _WholePages(Generic[T]):
+class PageIterator(Generic[T]):
     """Hands out pages."""
 
     def __init__(self, pager: Pager[T], walk: _Walk[T]) -> None:
@@ -223,7 +223,7 @@ class _WholePages(Generic[T]):
         await self._walk.aclose()
 
 
-class _Items(Generic[T]):
+class ItemIterator(Generic[T]):
     """Hands out the items of one page after another."""
 
     def __init__(self, pager: Pager[T], walk: _Walk[T]) -> None:

@@ -20,20 +20,31 @@ async def task_group() -> AsyncIterator[TaskGroup]:
     Further errors of the group are noted on the one that is raised. Cancellation of the host
     cancels the group's tasks and waits for them.
     """
+    own: BaseException | None = None
     try:
         async with anyio.create_task_group() as group:
-            yield group
+            try:
+                yield group
+            except BaseException as error:
+                own = error
+                raise
     except BaseExceptionGroup as failures:
+        if own is not None and any(own is failure for failure in failures.exceptions):
+            # what the block itself raised is not ours to change, even if it is a group
+            raise_first(failures, own)
         raise_first(failures)
 
 
-def raise_first(failures: BaseExceptionGroup[BaseException]) -> None:
+def raise_first(
+    failures: BaseExceptionGroup[BaseException], own: BaseException | None = None
+) -> None:
     """Raise what a group of failures boils down to.
 
+    :param own: The failure that goes first, as it is.
     :raises BaseException: The first error; an interruption (``KeyboardInterrupt``) comes before.
     """
-    errors = list(_leaves(failures))
-    first = next((error for error in errors if not isinstance(error, Exception)), errors[0])
+    errors = [own, *_others(failures, own)] if own else list(_leaves(failures))
+    first = own or next((error for error in errors if not isinstance(error, Exception)), errors[0])
     for other in errors:
         if other is not first:
             first.add_note(f"at the same time: {type(other).__name__}: {other}")
@@ -43,6 +54,12 @@ def raise_first(failures: BaseExceptionGroup[BaseException]) -> None:
     finally:
         # where it came from is part of it; the group it was found in is not
         first.__context__ = context
+
+
+def _others(failures: BaseExceptionGroup[BaseException], own: BaseException) -> list[BaseException]:
+    return [
+        leaf for failure in failures.exceptions if failure is not own for leaf in _leaves(failure)
+    ]
 
 
 def _leaves(failure: BaseException) -> list[BaseException]:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NO_RENEWAL = "its life ran out"
+_LEAST_PAUSE = 30
+"""Fraction of a lock's life that lies between two attempts to renew it, at the least."""
+
 _GRACE = 10.0
 """Seconds that a cancelled holder waits to give its lock back; it runs out by itself anyway."""
 
@@ -147,14 +150,16 @@ class Locks:
         while True:
             await self._clock.sleep(max(0.0, lease.renew_at - self._clock.time()))
             asked_at = self._clock.time()
-            with anyio.move_on_after(max(0.0, lease.expires_at - asked_at)):
+            # one real attempt in any case: the clock may have been set forward, not the life ended
+            time_left = max(lease.expires_at - asked_at, self._life / _LEAST_PAUSE)
+            with anyio.move_on_after(time_left):
                 try:
                     await self.renew(lease.lock_id)
                 except (TransportError, ServerFault, RateLimited) as error:
                     logger.warning("backup lock %s was not renewed: %s", lease.lock_id, error)
                     reason = str(error)
                     # not at once again, and not ever faster: the renewal was repeated already
-                    pause = max((lease.expires_at - asked_at) / 3, self._life / 30)
+                    pause = max((lease.expires_at - asked_at) / 3, self._life / _LEAST_PAUSE)
                     lease.renew_at = min(asked_at + pause, lease.expires_at)
                 except ApiError as error:
                     raise LockLost(lease.lock_id, f"its renewal was refused: {error}") from error

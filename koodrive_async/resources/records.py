@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from koodrive_async.models import BackupRecord, Module
+from koodrive_async.errors import KooDriveError, TransportError
+from koodrive_async.models import BackupRecord, Module, RecordStatus
 from koodrive_async.paging import Pager, check_page_request
 from koodrive_async.resources.arguments import check_module, json_text
 from koodrive_async.resources.listing import fetch_page
@@ -103,7 +105,17 @@ class Records:
             lock_id=lock_id,
             repeatable=False,
         )
-        await self._http.send(call, nothing)
+        try:
+            await self._http.send(call, nothing)
+        except TransportError as error:
+            # the answer may be all that was lost
+            if not error.sent or not await self._is_completed(record_id):
+                raise
+
+    async def _is_completed(self, record_id: str) -> bool:
+        with suppress(KooDriveError):
+            return (await self.get(record_id)).status is RecordStatus.COMPLETED
+        return False
 
     async def delete(self, record_id: str, *, lock_id: str) -> None:
         """Delete a record with its files (page ``deleteBackupRecord``).

@@ -115,6 +115,11 @@ class _Tokens:
         if self._provider is None:
             assert self._current is not None  # noqa: S101 - one of the two is always there
             return self._current
+        if self._renewal.statistics().owner == anyio.get_current_task():
+            raise ConfigurationError(
+                "the token function calls the very client that is waiting for its token: "
+                "only tokens.login, and tokens.refresh with access_token=, need none"
+            )
         async with self._renewal:
             # whoever waited here for another's renewal finds its result and asks no more
             if self._current is None or self._current is refused:

@@ -22,7 +22,8 @@ def check_header(name: str, value: str) -> None:
     :raises InvalidArgument: The value is empty, has blanks around it or other than printable ASCII.
     """
     if not value or value != value.strip() or not (value.isascii() and value.isprintable()):
-        raise InvalidArgument(f"{name} must be printable ASCII text, not {value!r}")
+        shown = "" if name.lower() == "authorization" else f", not {value!r}"
+        raise InvalidArgument(f"{name} must be printable ASCII text{shown}")
 
 
 @attrs.frozen(kw_only=True)
@@ -41,11 +42,11 @@ class Call:
     method: str
     path: str
     query: Mapping[str, str] = attrs.field(factory=dict)
-    body: object | BodyFrom | None = None
+    body: object | BodyFrom | None = attrs.field(default=None, repr=False)
     lock_id: str | None = None
     repeatable: bool
     signed_in: bool = True
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     completes: bool = False
 
     def __attrs_post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import secrets
 import ssl
 import sys
@@ -25,6 +26,7 @@ from koodrive_async.errors import (
     KooDriveError,
     MalformedResponse,
     TransportError,
+    UntrustedCertificate,
 )
 from koodrive_async.transport.answer import Answer
 from koodrive_async.transport.auth import RequestHead, canonical_query
@@ -48,7 +50,7 @@ ANSWER_LIMIT = 64 * 1024 * 1024
 """Bytes an answer may have; one with 10,000 presigned URLs takes about 10 MB."""
 
 _LARGE = 256 * 1024
-_MANY_PARTS = 1000
+_MANY_PARTS = 100
 """JSON from this size on is read and written in a worker thread."""
 
 _KEEP_ALIVE = 15.0
@@ -103,7 +105,7 @@ class InterfaceHttp:
         """
         self._opened()
         # a call that comes before signing in may well be how the token is got
-        credential = await self._credentials.current() if call.signed_in else None
+        credential = await self._credential(call) if call.signed_in else None
         clock_corrected = renewed = False
         attempt = 1
         while True:
@@ -120,13 +122,23 @@ class InterfaceHttp:
                     )
                 elif not renewed and isinstance(error, AuthenticationError) and credential:
                     renewed = True
-                    fresh = await self._credentials.current(refused=credential)
+                    fresh = await self._credential(call, refused=credential)
                     if fresh is credential:
                         raise
                     credential = fresh
                 else:
                     await self._wait_or_raise(error, call, attempt)
             attempt += 1
+
+    async def _credential(self, call: Call, refused: Credential | None = None) -> Credential:
+        with anyio.move_on_after(self._timeouts.answer):
+            return await self._credentials.current(refused)
+        raise DeadlineExceeded(
+            f"waited {self._timeouts.answer:g} s for the token function (Timeouts.answer)",
+            method=call.method,
+            path=call.path,
+            sent=False,
+        )
 
     def _refused_for_its_date(self, error: KooDriveError, stamp: str) -> bool:
         return (
@@ -247,6 +259,7 @@ def raise_transport_error(
     :param waits: What a timeout had waited for.
     :param connect: Seconds that connecting may take.
     :raises DeadlineExceeded: A timeout.
+    :raises UntrustedCertificate: Nobody trusted vouches for the other side.
     :raises ConnectionFailed: Anything else.
     """
     kind: type[TransportError]
@@ -256,6 +269,9 @@ def raise_transport_error(
         problem = f"connecting took longer than {connect:g} s (Timeouts.connect)"
     elif isinstance(error, TimeoutError):
         kind, problem = DeadlineExceeded, f"waited {waits}"
+    elif isinstance(error, aiohttp.ClientConnectorCertificateError):
+        kind, sent = UntrustedCertificate, False
+        problem = f"cannot connect to {error.host}:{error.port} ({error.certificate_error})"
     else:
         kind, problem = ConnectionFailed, _problem(error)
         sent = not isinstance(error, aiohttp.ClientConnectorError)
@@ -270,6 +286,9 @@ def _problem(error: BaseException) -> str:
         return "the answer was cut off"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect to {error.host}:{error.port} ({_reason(error.os_error)})"
+    if isinstance(error, aiohttp.ClientError):
+        number = getattr(error, "errno", None)
+        return os.strerror(number) if number else f"the exchange failed ({type(error).__name__})"
     if isinstance(error, OSError):
         return _reason(error)
     return f"the exchange failed ({type(error).__name__})"

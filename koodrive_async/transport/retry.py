@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from koodrive_async.errors import ApiError, KooDriveError, PartRejected, TransportError
+from koodrive_async.errors import (
+    ApiError,
+    KooDriveError,
+    PartRejected,
+    TransportError,
+    UntrustedCertificate,
+)
 
 if TYPE_CHECKING:
     from koodrive_async.config import RetryPolicy
@@ -20,6 +26,11 @@ RETRYABLE_CODES = frozenset(
         "13000201",  # INNER_INVOKE_FAILURE
         "13000304",  # target directory is abnormal: the page says to try again
         "13000403",  # CHANGE_FILE_STATE_FAILURE: the page says to call again
+        # what object stores of this kind say of a body that came too slowly, and of their own load
+        "InternalError",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
     }
 )
 TOO_MANY_REQUESTS = 429
@@ -75,6 +86,13 @@ def wait_too_long(failure: Failure) -> Verdict:
     return Verdict.NO_OPINION
 
 
+def certificate_not_trusted(failure: Failure) -> Verdict:
+    """Give up on a certificate: the next attempt meets the same one."""
+    if isinstance(failure.error, UntrustedCertificate):
+        return Verdict.GIVE_UP
+    return Verdict.NO_OPINION
+
+
 def service_did_not_act(failure: Failure) -> Verdict:
     """Repeat anything that certainly had no effect: never sent, or refused for its rate."""
     if isinstance(failure.error, TransportError) and not failure.error.sent:
@@ -107,6 +125,7 @@ def passing_fault(failure: Failure) -> Verdict:
 CHECKS: tuple[Check, ...] = (
     attempts_used_up,
     wait_too_long,
+    certificate_not_trusted,
     service_did_not_act,
     not_repeatable,
     no_answer,

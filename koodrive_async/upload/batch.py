@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+import os
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
 import anyio
-from anyio import to_thread
 
-from koodrive_async.errors import AuthenticationError, ClientClosed, InsufficientSpace, LockLost
+from koodrive_async.errors import (
+    AuthenticationError,
+    ClientClosed,
+    InsufficientSpace,
+    InvalidArgument,
+    LockLost,
+)
 from koodrive_async.tasks import task_group
+from koodrive_async.threads import in_abandonable_thread
 from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.receipt import UploadFailure, UploadReceipt
-from koodrive_async.upload.source import name_of
+from koodrive_async.upload.source import closing_each, name_of
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
-    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-
-logger = logging.getLogger(__name__)
 
 Outcome = UploadReceipt | UploadFailure
 UploadOne = Callable[[UploadItem], Awaitable[UploadReceipt]]
@@ -37,8 +42,9 @@ class UploadBatch:
 
     :param sources: Sources, :class:`UploadItem`, or failures met while listing them.
     :param upload: Uploads one.
-    :param at_a_time: Files to work on at a time.
+    :param at_a_time: Files to work on at a time, with those whose outcome waits to be taken.
     :param group: Where the work runs.
+    :raises InvalidArgument: ``sources`` is itself a source.
     """
 
     def __init__(
@@ -49,8 +55,9 @@ class UploadBatch:
         at_a_time: int,
         group: TaskGroup,
     ) -> None:
+        if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike):
+            raise InvalidArgument("many sources are wanted, not one: put it into a list")
         self._group = group
-        self._send, self._outcomes = anyio.create_memory_object_stream[Outcome]()
         self._work = _Work(sources, upload, at_a_time)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -58,44 +65,41 @@ class UploadBatch:
         return self
 
     async def __anext__(self) -> Outcome:
+        work = self._work
         if self._loop is None:
+            if self._group.cancel_scope.cancel_called:
+                raise ClientClosed("the backup session of these uploads has ended")
             self._loop = asyncio.get_running_loop()
-            self._group.start_soon(self._work.run, self._send)
-        try:
-            return await self._outcomes.receive()
-        except (anyio.EndOfStream, anyio.ClosedResourceError):
-            self._outcomes.close()
-            fatal, self._work.fatal = self._work.fatal, None
-            if fatal is not None:
-                raise fatal from None
-            raise StopAsyncIteration from None
+            self._group.start_soon(work.run)
+        while not work.outcomes and not work.ended.is_set():
+            work.news = anyio.Event()
+            await work.news.wait()
+        if work.outcomes:
+            work.places.release()
+            return work.outcomes.popleft()
+        error, work.error = work.error, None
+        if error is not None:
+            raise error from None
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Cancel what is still on its way."""
-        self._stop()
-
-    def _stop(self) -> None:
-        self._work.scope.cancel()
-        self._outcomes.close()
-        if self._loop is None:
-            self._send.close()
+        """Cancel what is still on its way, and wait until it has ended."""
+        self._work.give_up()
+        if self._loop is not None:
+            await self._work.ended.wait()
 
     def __del__(self) -> None:
         # A loop that is left early just drops its iterator, which has no other way to hear of that,
         # and may be collected in any thread.
-        if self._loop is None:
-            self._stop()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_end, self._work.scope, self._outcomes)
-
-
-def _end(scope: anyio.CancelScope, outcomes: MemoryObjectReceiveStream[Outcome]) -> None:
-    scope.cancel()
-    outcomes.close()
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._work.give_up)
 
 
 class _Work:
-    """Runs the uploads of a batch; does not know the batch, so that dropping that can end this."""
+    """Runs the uploads of a batch; does not know the batch, so that dropping that can end this.
+
+    A place is taken before a source is, and given back when its outcome has been handed out.
+    """
 
     def __init__(
         self,
@@ -105,33 +109,46 @@ class _Work:
     ) -> None:
         self._sources = sources
         self._upload = upload
-        self._places = anyio.Semaphore(at_a_time)
-        self.scope = anyio.CancelScope()
-        self.fatal: Exception | None = None
+        self._scope = anyio.CancelScope()
+        self._given_up = False
+        self.places = anyio.Semaphore(at_a_time)
+        self.outcomes: deque[Outcome] = deque()
+        self.error: Exception | None = None
+        self.news = anyio.Event()
+        self.ended = anyio.Event()
 
-    async def run(self, outcomes: MemoryObjectSendStream[Outcome]) -> None:
-        with self.scope:
-            async with outcomes:
-                try:
-                    async with task_group() as group:
-                        await self._start_all(group, outcomes)
-                except Exception as error:  # noqa: BLE001 - raised again where the outcomes are read
-                    self.fatal = error
+    def give_up(self) -> None:
+        """Cancel everything and forget what nobody will take."""
+        self._given_up = True
+        self._scope.cancel()
+        self.outcomes.clear()
 
-    async def _start_all(self, group: TaskGroup, outcomes: MemoryObjectSendStream[Outcome]) -> None:
-        await self._places.acquire()
-        async for source in each(self._sources):
-            group.start_soon(self._one, source, outcomes)
-            await self._places.acquire()
-
-    async def _one(self, source: object, outcomes: MemoryObjectSendStream[Outcome]) -> None:
+    async def run(self) -> None:
+        """Upload everything; afterwards ``error`` says why it ended early, if it did."""
+        self.error = ClientClosed("the backup session ended before these uploads did")
         try:
-            await outcomes.send(await self._outcome(source))
-        except anyio.BrokenResourceError:
-            logger.debug("nobody takes the outcomes any more")
-            self.scope.cancel()
+            with self._scope:
+                async with task_group() as group:
+                    await self._start_all(group)
+                self.error = None
+        except Exception as error:  # noqa: BLE001 - raised again where the outcomes are taken
+            self.error = error
         finally:
-            self._places.release()
+            if self._given_up:
+                self.error = None
+            self.ended.set()
+            self.news.set()
+
+    async def _start_all(self, group: TaskGroup) -> None:
+        await self.places.acquire()
+        async with aclosing(each(self._sources)) as sources:
+            async for source in sources:
+                group.start_soon(self._one, source)
+                await self.places.acquire()
+
+    async def _one(self, source: object) -> None:
+        self.outcomes.append(await self._outcome(source))
+        self.news.set()
 
     async def _outcome(self, source: object) -> Outcome:
         if isinstance(source, UploadFailure):
@@ -150,15 +167,18 @@ class _Work:
             )
 
 
-async def each(items: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:
+async def each(
+    items: AsyncIterable[object] | Iterable[object],
+) -> AsyncGenerator[object, None]:
     """Go over any iterable; one that may block, such as a generator, is advanced in a thread."""
     if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
+        async with aclosing(closing_each(items)) as each_item:
+            async for item in each_item:
+                yield item
     elif isinstance(items, list | tuple | set | frozenset):
         for item in items:
             yield item
     else:
         iterator, end = iter(items), object()
-        while (item := await to_thread.run_sync(next, iterator, end)) is not end:
+        while (item := await in_abandonable_thread(next, iterator, end)) is not end:
             yield item

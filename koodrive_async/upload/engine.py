@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
-from anyio import CapacityLimiter, from_thread, to_thread
+from anyio import CapacityLimiter, from_thread
 
 from koodrive_async.errors import (
     ClientClosed,
@@ -21,6 +21,7 @@ from koodrive_async.errors import (
 from koodrive_async.hashing import MIDSTATE_GRID, proof_code
 from koodrive_async.models import MultiPartInfo, NewBackupFile
 from koodrive_async.tasks import task_group
+from koodrive_async.threads import in_thread
 from koodrive_async.transport.retry import Failure, delay_before_retry
 from koodrive_async.upload.budget import MemoryBudget
 from koodrive_async.upload.part import MEMORY_FOR_A_PART, AiohttpPartSender, PartSender
@@ -31,6 +32,8 @@ from koodrive_async.upload.source import Content, open_source
 from koodrive_async.upload.urls import PartUrls
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import aiohttp
 
     from koodrive_async.config import Limits, RetryPolicy, Timeouts
@@ -129,6 +132,7 @@ class Uploader:
         """
         means = self.means
         name = item.file_name()
+        plan_parts(0, item.part_size)  # refuses a bad part size before anything is read
         began = time.perf_counter()
         async with open_source(item.source, means.io) as content:
             plan = plan_parts(content.size, item.part_size)
@@ -152,6 +156,22 @@ class _Sending:
     part: PlannedPart
     attempt: int = 1
     refused_url: str | None = None
+
+
+@attrs.define
+class _Checkpoint:
+    """What hashing passes after every slice: where it is told to end, and tells how far it is."""
+
+    report: Callable[[int], None]
+    stopped: bool = False
+
+    def __call__(self, done: int) -> None:
+        if self.stopped:
+            raise InterruptedError("hashing was cancelled")
+        self.report(done)
+
+    def stop(self) -> None:
+        self.stopped = True
 
 
 @attrs.define(kw_only=True)
@@ -212,18 +232,19 @@ class _FileUpload:
         size = self._plan.part_size
         # midstates are needed at the part boundaries: the usual grid when they all lie on it
         grid = MIDSTATE_GRID if size % MIDSTATE_GRID == 0 else size
-        found = await self._content.fingerprint(grid, self._means.hashing, self._on_hashed)
+        found = await self._content.fingerprint(
+            grid, self._means.hashing, _Checkpoint(self._on_hashed)
+        )
         await self._check_unchanged()
         self._report(Phase.HASH, self._plan.size, last=True)
         return found
 
     def _on_hashed(self, done: int) -> None:
-        from_thread.check_cancelled()
         if self._on_progress and time.monotonic() - self._reported >= _REPORT_EVERY:
             from_thread.run_sync(self._report, Phase.HASH, done)
 
     async def _check_unchanged(self) -> None:
-        await to_thread.run_sync(self._content.check_unchanged, limiter=self._means.io)
+        await in_thread(self._content.check_unchanged, limiter=self._means.io)
 
     # --- creating ------------------------------------------------------------------------------
 
@@ -258,7 +279,7 @@ class _FileUpload:
 
     async def _proof_code(self, origin: str) -> str | None:
         prove = partial(proof_code, origin, self._plan.size, self._read)
-        return await to_thread.run_sync(prove, limiter=self._means.io)
+        return await in_thread(prove, limiter=self._means.io)
 
     def _read(self, offset: int, length: int) -> bytes:
         data = bytes(self._content.read(offset, length))
@@ -282,24 +303,22 @@ class _FileUpload:
     async def _send_from(self, waiting: deque[_Sending], urls: PartUrls) -> None:
         memory = min(MEMORY_FOR_A_PART, self._plan.part_size, self._plan.size)
         while waiting:
-            # the budgets before the part: whoever gets a turn takes what is next by then
+            sending = waiting.popleft()
+            # before the budgets: waiting for the interface keeps nothing from others
+            url = await urls.get(sending.part.number, refused=sending.refused_url)
             async with self._means.connections, self._means.memory.reserve(memory):
-                if not waiting:
-                    return
-                sending = waiting.popleft()
-                delay = await self._try(sending, urls)
+                delay = await self._try(sending, url, urls)
             if delay is not None:
                 # waiting keeps no connection and no memory from others
                 await self._uploader.clock.sleep(delay)
                 waiting.appendleft(sending)
 
-    async def _try(self, sending: _Sending, urls: PartUrls) -> float | None:
+    async def _try(self, sending: _Sending, url: str, urls: PartUrls) -> float | None:
         """Send a part once; return None if it got there, or the seconds until the next attempt."""
         part = sending.part
-        url = await urls.get(part.number, refused=sending.refused_url)
         await self._check_unchanged()
         try:
-            await self._means.sender.send(part, self._content, url)
+            await self._uploader.means.sender.send(part, self._content, url)
         except (PartRejected, TransportError) as error:
             delay = self._delay(sending, error, url)
             if delay is None:

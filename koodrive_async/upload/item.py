@@ -10,6 +10,14 @@ from koodrive_async.resources.arguments import check_file_name
 from koodrive_async.upload.source import Source, name_of
 
 
+def _policy(value: AutoRename | int) -> AutoRename:
+    try:
+        return AutoRename(value)
+    except ValueError:
+        known = ", ".join(f"{policy.value} ({policy.name})" for policy in AutoRename)
+        raise InvalidArgument(f"auto_rename must be one of {known}, not {value!r}") from None
+
+
 @attrs.frozen(kw_only=True)
 class UploadItem:
     """A file to upload, and how.
@@ -30,7 +38,7 @@ class UploadItem:
     mime_type: str | None = None
     parent_folder: str | None = None
     container_id: str | None = None
-    auto_rename: AutoRename = attrs.field(default=AutoRename.RENAME, converter=AutoRename)
+    auto_rename: AutoRename = attrs.field(default=AutoRename.RENAME, converter=_policy)
     part_size: int | None = None
 
     def file_name(self) -> str:

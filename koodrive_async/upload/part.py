@@ -11,9 +11,10 @@ import aiohttp
 import anyio
 import yarl
 from aiohttp.payload import Payload
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 
-from koodrive_async.errors import DeadlineExceeded, PartRejected, SourceChanged
+from koodrive_async.errors import ClientClosed, DeadlineExceeded, PartRejected, SourceChanged
+from koodrive_async.threads import in_thread
 from koodrive_async.transport.answer import retry_after
 from koodrive_async.transport.http import raise_transport_error
 from koodrive_async.upload.source import SLICE
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 MEMORY_FOR_A_PART = 3 * SLICE
 """Bytes that a part on its way holds: a slice read ahead, one being sent, one in the transport."""
+
+_STEP = 128 * 1024
+"""Bytes handed to the transport at a time; each one that it takes counts as movement."""
 
 _ERROR_LIMIT = 64 * 1024
 
@@ -91,8 +95,13 @@ class AiohttpPartSender:
             ) as response:
                 if response.status // 100 != 2:  # noqa: PLR2004 - success in HTTP
                     raise _rejection(part, response, await response.content.read(_ERROR_LIMIT))
+        except RuntimeError as error:
+            if self._session.closed:
+                raise ClientClosed("the client was closed while a part was on its way") from error
+            raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if body.failure is not None:
+                # not a matter of the network: the source could not be read
                 raise body.failure from None
             raise_transport_error(
                 error,
@@ -146,23 +155,18 @@ class _PartBody(Payload):
     async def write_with_length(self, writer: AbstractStreamWriter, _: int | None) -> None:
         self._consumed = True
         self._writer = asyncio.current_task()
-        try:
-            await self._write(writer)
-        except Exception as error:
-            self.failure = error if isinstance(error, SourceChanged) else None
-            raise
-
-    async def _write(self, writer: AbstractStreamWriter) -> None:
         end = self._part.offset + self._part.size
         offset = self._part.offset
         ahead = asyncio.create_task(self._read(offset, end))
         try:
             while offset < end:
-                piece = await ahead
+                piece = memoryview(await ahead)
                 offset += len(piece)
                 ahead = asyncio.create_task(self._read(offset, end))
-                await writer.write(piece)
-                self._moved()
+                # in steps that even a slow link takes within Timeouts.stall
+                for start in range(0, len(piece), _STEP):
+                    await writer.write(piece[start : start + _STEP])
+                    self._moved()
         finally:
             ahead.cancel()
             await asyncio.wait([ahead])
@@ -171,11 +175,17 @@ class _PartBody(Payload):
         length = min(SLICE, end - offset)
         if not length:
             return b""
-        piece = await to_thread.run_sync(self._content.read, offset, length, limiter=self._io)
-        if not piece:
-            await to_thread.run_sync(self._content.check_unchanged, limiter=self._io)
-            raise SourceChanged(f"part {self._part.number}", f"no bytes at offset {offset}")
-        return piece
+        try:
+            return await in_thread(self._read_some, offset, length, limiter=self._io)
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def _read_some(self, offset: int, length: int) -> Buffer:
+        if piece := self._content.read(offset, length):
+            return piece
+        self._content.check_unchanged()
+        raise SourceChanged(f"part {self._part.number}", f"no bytes at offset {offset}")
 
     async def settle(self) -> None:
         """End the writing, which an early answer or a cancellation may have left running."""

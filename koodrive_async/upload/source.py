@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import stat
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
@@ -15,14 +16,17 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 import aiofiles.tempfile
 import anyio
 import attrs
-from anyio import CapacityLimiter, to_process, to_thread
+from anyio import CapacityLimiter, to_process
 
 from koodrive_async.errors import InvalidArgument, SourceChanged
 from koodrive_async.hashing import Fingerprint, Fingerprinter, backend, fingerprint
 from koodrive_async.resources.files import check_length
+from koodrive_async.threads import in_abandonable_thread, in_thread
 
 if TYPE_CHECKING:
     from io import FileIO
+
+    from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 T = TypeVar("T")
 
@@ -57,10 +61,13 @@ class Content(Protocol):
 
 
 class OnHashed(Protocol):
-    """Hears how many bytes have been hashed; called in the hashing thread, may raise to stop."""
+    """Hears how many bytes have been hashed."""
 
     def __call__(self, done: int, /) -> None:
-        """Take note."""
+        """Take note, in the hashing thread; raise to end the hashing."""
+
+    def stop(self) -> None:
+        """See that the next call raises."""
 
 
 def name_of(source: object) -> str | None:
@@ -82,24 +89,23 @@ async def open_source(source: Source, io: CapacityLimiter) -> AsyncIterator[Cont
     Cancellation closes what was opened and removes what was spooled.
     """
     if isinstance(source, str | os.PathLike):
-        file = await to_thread.run_sync(FileContent.open, os.fspath(source), limiter=io)
+        file = await in_thread(FileContent.open, os.fspath(source), limiter=io)
         try:
             yield file
         finally:
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(file.close, limiter=io)
+                await in_thread(file.close, limiter=io)
     elif isinstance(source, bytes | bytearray | memoryview):
         yield BytesContent(_flat(source))
     else:
         # TemporaryFile has no name where the system allows it: not even a kill leaves it behind.
-        async with aiofiles.tempfile.TemporaryFile("wb+") as spool:
-            size = 0
-            async for piece in _pieces(source, io):
-                size += len(piece)
-                check_length(size)  # an endless stream must not fill the disk
-                await spool.write(piece)
-            await spool.flush()
+        spool = await aiofiles.tempfile.TemporaryFile("wb+")
+        try:
+            await _fill(spool, source)
             yield SpooledContent(spool.fileno())
+        finally:
+            with anyio.CancelScope(shield=True):
+                await spool.close()
 
 
 # --- files -------------------------------------------------------------------------------------
@@ -180,7 +186,7 @@ class FileContent:
             )
         else:
             work = partial(fingerprint, self._file, grid=grid, checkpoint=on_hashed)
-            found = await to_thread.run_sync(work, limiter=limiter)
+            found = await in_thread(work, limiter=limiter, on_cancel=on_hashed.stop)
         if found.size != self.size:
             raise SourceChanged(self._path, f"size {self.size} -> {found.size}")
         return found
@@ -213,7 +219,8 @@ class SpooledContent:
         self, grid: int, limiter: CapacityLimiter, on_hashed: OnHashed
     ) -> Fingerprint:
         """Hash what was spooled, in a worker thread."""
-        return await to_thread.run_sync(_hash, self, grid, on_hashed, limiter=limiter)
+        work = partial(_hash, self, grid, on_hashed)
+        return await in_thread(work, limiter=limiter, on_cancel=on_hashed.stop)
 
 
 class BytesContent:
@@ -238,7 +245,8 @@ class BytesContent:
         self, grid: int, limiter: CapacityLimiter, on_hashed: OnHashed
     ) -> Fingerprint:
         """Hash the bytes in a worker thread."""
-        return await to_thread.run_sync(_hash, self, grid, on_hashed, limiter=limiter)
+        work = partial(_hash, self, grid, on_hashed)
+        return await in_thread(work, limiter=limiter, on_cancel=on_hashed.stop)
 
 
 def _hash(content: Content, grid: int, on_hashed: OnHashed) -> Fingerprint:
@@ -277,33 +285,51 @@ def _positional_reader(descriptor: int) -> _Reader:
 # --- streams -----------------------------------------------------------------------------------
 
 
-async def _pieces(source: object, io: CapacityLimiter) -> AsyncIterator[bytearray]:
-    """Collect a stream into pieces of at least :data:`SLICE` bytes, however small it comes."""
-    gathered = bytearray()
-    async for chunk in _chunks(source, io):
-        if not isinstance(chunk, bytes | bytearray | memoryview):
-            raise InvalidArgument(f"a source must give bytes, not {type(chunk).__name__}")
-        gathered += chunk
-        if len(gathered) >= SLICE:
-            yield gathered
-            gathered = bytearray()
-    if gathered:
-        yield gathered
+async def _fill(spool: AsyncBufferedIOBase, source: object) -> None:
+    """Write a stream to a file, in pieces of :data:`SLICE` bytes or more however small it comes."""
+    size, gathered = 0, bytearray()
+    async with aclosing(_chunks(source)) as chunks:
+        async for chunk in chunks:
+            if not isinstance(chunk, bytes | bytearray | memoryview):
+                raise InvalidArgument(f"a source must give bytes, not {type(chunk).__name__}")
+            gathered += chunk
+            if len(gathered) >= SLICE:
+                size += len(gathered)
+                check_length(size)  # an endless stream must not fill the disk
+                await spool.write(gathered)
+                gathered = bytearray()
+    await spool.write(gathered)
+    await spool.flush()
 
 
-async def _chunks(source: object, io: CapacityLimiter) -> AsyncIterator[object]:
+async def _chunks(source: object) -> AsyncGenerator[object, None]:
+    # A user's read or iterator may block for ever: it must not take a thread that others need.
     if isinstance(source, AsyncIterable):
-        async for chunk in source:
-            yield chunk
+        async with aclosing(closing_each(source)) as items:
+            async for chunk in items:
+                yield chunk
     elif callable(read := getattr(source, "read", None)):
-        while chunk := await to_thread.run_sync(read, SLICE, limiter=io):
+        read_one = read if inspect.iscoroutinefunction(read) else None
+        while chunk := await (read_one(SLICE) if read_one else in_abandonable_thread(read, SLICE)):
             yield chunk
     elif isinstance(source, Iterable):
         chunks, end = iter(source), object()
-        while (chunk := await to_thread.run_sync(next, chunks, end, limiter=io)) is not end:
+        while (chunk := await in_abandonable_thread(next, chunks, end)) is not end:
             yield chunk
     else:
         raise InvalidArgument(
             "a source is a path, bytes, a binary file object, or an (async) iterable of bytes, "
             f"not {type(source).__name__}"
         )
+
+
+async def closing_each(items: AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    """Go over an async iterable; an async generator is closed at once when this is left."""
+    iterator = aiter(items)
+    try:
+        async for item in iterator:
+            yield item
+    finally:
+        if (close := getattr(iterator, "aclose", None)) is not None:
+            with anyio.CancelScope(shield=True):
+                await close()

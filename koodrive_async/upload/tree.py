@@ -38,7 +38,7 @@ async def tree_items(
     while folders:
         folder = folders.pop()
         try:
-            listing = await to_thread.run_sync(_list, top, folder)
+            listing = await to_thread.run_sync(_list, top, folder, include, exclude)
         except OSError as error:
             if folder == PurePosixPath():
                 raise
@@ -49,14 +49,11 @@ async def tree_items(
                 description=_description(folder),
             )
             continue
-        folders += [path for path in reversed(listing.folders) if not _matches(path, exclude)]
+        folders += reversed(listing.folders)
         for path in listing.files:
-            if (not include or _matches(path, include)) and not _matches(path, exclude):
-                yield UploadItem(
-                    source=top / path,
-                    name=record_name(path.name),
-                    description=_description(path),
-                )
+            yield UploadItem(
+                source=top / path, name=record_name(path.name), description=_description(path)
+            )
 
 
 def record_name(name: str) -> str:
@@ -86,15 +83,20 @@ class _Listing:
     folders: tuple[PurePosixPath, ...]
 
 
-def _list(top: Path, folder: PurePosixPath) -> _Listing:
+def _list(
+    top: Path, folder: PurePosixPath, include: Sequence[str], exclude: Sequence[str]
+) -> _Listing:
     files, folders = [], []
     with os.scandir(top / folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             path = folder / entry.name
+            if _matches(path, exclude):
+                continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)
             elif entry.is_file(follow_symlinks=False):
-                files.append(path)
+                if not include or _matches(path, include):
+                    files.append(path)
             else:
                 logger.debug("neither a file nor a folder, left out: %s", path)
     return _Listing(tuple(files), tuple(folders))
