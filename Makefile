@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test check format clean
 
 demo: $(READY)  ## Back up a small tree to an emulator on this machine and compare every byte.
-	$(BIN)/koodrive demo $(DEMO_PATH)
+	$(BIN)/koodrive demo $(if $(DEMO_PATH),"$(DEMO_PATH)")
 
 test: check  ## Formatter check, linter, types, tests.
 	$(BIN)/python -m pytest

@@ -141,7 +141,8 @@ class BackupSession:
             may block, such as a generator, is advanced in a worker thread.
         :returns: An async iterator of :class:`UploadReceipt` and :class:`UploadFailure`, each as
             its file finishes. What every further file would meet as well (refused credentials,
-            no space left) is raised instead. Leaving the loop early cancels the rest.
+            no space left) ends it: files on their way finish, then that error is raised. Leaving
+            the loop early cancels the rest.
         """
         return self._batch(sources, on_progress)
 

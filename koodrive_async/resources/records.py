@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from koodrive_async.errors import KooDriveError, TransportError
+from koodrive_async.errors import ApiError, KooDriveError, TransportError
 from koodrive_async.models import BackupRecord, Module, RecordStatus
 from koodrive_async.paging import Pager, check_page_request
 from koodrive_async.resources.arguments import check_module, json_text
@@ -103,13 +103,13 @@ class Records:
             path=path("backup", "record", record_id),
             body={} if text is None else {"properties": text},
             lock_id=lock_id,
-            repeatable=False,
+            repeatable=True,
         )
         try:
             await self._http.send(call, nothing)
-        except TransportError as error:
-            # the answer may be all that was lost
-            if not error.sent or not await self._is_completed(record_id):
+        except (ApiError, TransportError):
+            # an answer may be all that was lost, and the repeated call refused for that
+            if not await self._is_completed(record_id):
                 raise
 
     async def _is_completed(self, record_id: str) -> bool:

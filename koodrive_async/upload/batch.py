@@ -55,11 +55,11 @@ class UploadBatch:
         at_a_time: int,
         group: TaskGroup,
     ) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike):
             raise InvalidArgument("many sources are wanted, not one: put it into a list")
         self._group = group
         self._work = _Work(sources, upload, at_a_time)
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -111,6 +111,7 @@ class _Work:
         self._upload = upload
         self._scope = anyio.CancelScope()
         self._given_up = False
+        self._fatal: Exception | None = None
         self.places = anyio.Semaphore(at_a_time)
         self.outcomes: deque[Outcome] = deque()
         self.error: Exception | None = None
@@ -130,7 +131,7 @@ class _Work:
             with self._scope:
                 async with task_group() as group:
                     await self._start_all(group)
-                self.error = None
+                self.error = self._fatal
         except Exception as error:  # noqa: BLE001 - raised again where the outcomes are taken
             self.error = error
         finally:
@@ -145,6 +146,8 @@ class _Work:
             async for source in sources:
                 group.start_soon(self._one, source)
                 await self.places.acquire()
+                if self._fatal is not None:  # those on their way may finish
+                    return
 
     async def _one(self, source: object) -> None:
         self.outcomes.append(await self._outcome(source))
@@ -156,9 +159,9 @@ class _Work:
         item = source if isinstance(source, UploadItem) else UploadItem(source=source)  # type: ignore[arg-type]  # open_source refuses what is none
         try:
             return await self._upload(item)
-        except _FATAL:
-            raise
         except Exception as error:  # noqa: BLE001 - one file's failure must not stop the others
+            if isinstance(error, _FATAL):
+                self._fatal = self._fatal or error
             return UploadFailure(
                 source=item.source,
                 name=item.name or name_of(item.source),

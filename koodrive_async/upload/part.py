@@ -67,11 +67,12 @@ class AiohttpPartSender:
 
         There is no limit on the time a part takes as long as bytes keep moving.
         """
-        stall = self._timeouts.stall
+        stall, answer = self._timeouts.stall, self._timeouts.answer
         with anyio.move_on_after(stall) as watchdog:
 
-            def moved() -> None:
-                watchdog.deadline = anyio.current_time() + stall
+            def moved(*, last: bool = False) -> None:
+                # what the transport has taken last is still to be carried, and to be answered
+                watchdog.deadline = anyio.current_time() + stall + (answer if last else 0.0)
 
             body = _PartBody(part, content, self._io, moved)
             try:
@@ -80,7 +81,8 @@ class AiohttpPartSender:
                 await body.settle()
         if watchdog.cancelled_caught:
             raise DeadlineExceeded(
-                f"nothing of part {part.number} moved for {stall:g} s (Timeouts.stall)",
+                f"nothing of part {part.number} moved for {stall:g} s (Timeouts.stall), "
+                f"or no answer came within {answer:g} s after it (Timeouts.answer)",
                 method="PUT",
                 path=f"part {part.number}",
             )
@@ -135,7 +137,7 @@ class _PartBody(Payload):
         part: PlannedPart,
         content: Content,
         io: CapacityLimiter,
-        moved: Callable[[], None],
+        moved: Callable[..., None],
     ) -> None:
         super().__init__(part, content_type="application/octet-stream")
         self._size = part.size  # becomes Content-Length, which the URL is signed for
@@ -167,6 +169,7 @@ class _PartBody(Payload):
                 for start in range(0, len(piece), _STEP):
                     await writer.write(piece[start : start + _STEP])
                     self._moved()
+            self._moved(last=True)
         finally:
             ahead.cancel()
             await asyncio.wait([ahead])

@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
@@ -24,8 +24,6 @@ from koodrive_async.resources.files import check_length
 from koodrive_async.threads import in_abandonable_thread, in_thread
 
 if TYPE_CHECKING:
-    from io import FileIO
-
     from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 T = TypeVar("T")
@@ -89,8 +87,9 @@ async def open_source(source: Source, io: CapacityLimiter) -> AsyncIterator[Cont
     Cancellation closes what was opened and removes what was spooled.
     """
     if isinstance(source, str | os.PathLike):
-        file = await in_thread(FileContent.open, os.fspath(source), limiter=io)
+        file = FileContent(os.fspath(source))
         try:
+            await in_thread(file.open, limiter=io)
             yield file
         finally:
             with anyio.CancelScope(shield=True):
@@ -134,26 +133,25 @@ class FileVersion:
 class FileContent:
     """A file that was opened by its path."""
 
-    def __init__(self, path: str, file: FileIO, version: FileVersion) -> None:
+    def __init__(self, path: str) -> None:
         self._path = path
-        self._file = file
-        self._version = version
-        self._read_at = _positional_reader(file.fileno())
+        self._closers = ExitStack()
 
-    @classmethod
-    def open(cls, path: str) -> FileContent:
-        """Open a regular file.
+    def open(self) -> None:
+        """Open the file, which must be a regular one.
 
         :raises OSError: It is missing, not a regular file, or may not be read.
         """
         # Looked at before it is opened: opening a pipe would wait for its other end.
-        kind = os.stat(path).st_mode  # noqa: PTH116 - the path is kept as the caller spelt it
+        kind = os.stat(self._path).st_mode  # noqa: PTH116 - the path is kept as it was spelt
         if stat.S_ISDIR(kind):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._path)
         if not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "not a regular file; open it and pass the file", path)
-        file = open(path, "rb", buffering=0)  # noqa: SIM115, PTH123 - closed by close()
-        return cls(path, file, FileVersion.of(os.fstat(file.fileno())))
+            raise OSError(errno.EINVAL, "not a regular file; open it and pass the file", self._path)
+        opened = open(self._path, "rb", buffering=0)  # noqa: SIM115, PTH123 - closed by close()
+        self._file = self._closers.enter_context(opened)
+        self._version = FileVersion.of(os.fstat(self._file.fileno()))
+        self._read_at = _positional_reader(self._file.fileno())
 
     @property
     def size(self) -> int:
@@ -192,8 +190,8 @@ class FileContent:
         return found
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file, if it was opened."""
+        self._closers.close()
 
 
 class SpooledContent:

@@ -36,6 +36,7 @@ from koodrive_async.errors import (
     ServerFault,
     SourceChanged,
     TransportError,
+    UntrustedCertificate,
     UploadError,
     UploadTaskGone,
 )
@@ -102,6 +103,7 @@ EXAMPLES = [
     failed(TransportError, sent=False),
     failed(ConnectionFailed, sent=False),
     failed(DeadlineExceeded),
+    failed(UntrustedCertificate),
     failed(MalformedResponse, status=200),
     PagingError("the cursor 'a' a second time"),
     refused(ApiError),

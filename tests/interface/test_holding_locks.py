@@ -293,3 +293,25 @@ async def test_a_lock_that_expired_at_the_service_is_lost(koodrive_emulator, hel
             await hold_while(drive, work)
     assert isinstance(caught.value, KooDriveError)
     assert "expired" in str(caught.value)
+
+
+async def test_a_clock_that_is_set_forward_costs_no_lock(holder, scripted, held_clock, answered):
+    scripted.replies(GRANTED, OK, OK)
+    async with holder.locks.hold("100") as lease:
+        await held_clock.wake(late=5000)
+        assert await answered(2) == ["POST", "PATCH"]
+        await held_clock.wake()
+        assert lease.expires_at > held_clock.now
+
+
+async def test_a_group_of_exceptions_of_the_block_stays_as_it_is(holder, scripted):
+    scripted.replies(GRANTED, OK)
+    mine = ExceptionGroup("mine", [ValueError("a"), KeyError("b")])
+
+    async def fail():
+        raise mine
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await hold_while(holder, fail)
+    assert caught.value is mine
+    assert len(caught.value.exceptions) == 2

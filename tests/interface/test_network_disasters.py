@@ -18,6 +18,7 @@ from koodrive_async import (
     MalformedResponse,
     RetryPolicy,
     Timeouts,
+    UntrustedCertificate,
 )
 from tests.interface.scripted import LOCK, TLS, answer, client_of, raw, reset, silence
 
@@ -127,7 +128,9 @@ async def test_a_certificate_nobody_vouches_for_is_a_failed_connection():
         port = server.sockets[0].getsockname()[1]
         error = await failure_behind_tls(f"https://127.0.0.1:{port}")
     assert not error.sent
+    assert isinstance(error, UntrustedCertificate)
     assert "certificate verify failed" in str(error)
+    assert error.attempts == 1  # it would be the same certificate again
     assert reached == []
 
 

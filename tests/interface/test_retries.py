@@ -19,6 +19,7 @@ from koodrive_async import (
     InvalidRequest,
     KooDrive,
     MalformedResponse,
+    Module,
     NewBackupFile,
     NewScope,
     NotFound,
@@ -63,7 +64,6 @@ ONCE_ONLY = {
     "scopes.delete": lambda drive: drive.scopes.delete("1", ["1"]),
     "locks.create": lambda drive: drive.locks.create("100"),
     "records.create": lambda drive: drive.records.create("1", "100", lock_id=LOCK),
-    "records.complete": lambda drive: drive.records.complete("1", lock_id=LOCK),
     "records.delete": lambda drive: drive.records.delete("1", lock_id=LOCK),
     "files.create": lambda drive: drive.files.create("1", FILE, lock_id=LOCK),
     "tokens.refresh": lambda drive: drive.tokens.refresh("r"),
@@ -326,3 +326,21 @@ def test_many_attempts_do_not_overflow_the_wait(attempt, base, most):
     longest = delay_before_retry(Failure(error, attempt, True, policy), pick=lambda _, high: high)
     assert longest is not None
     assert longest <= most
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("lost-answer", "records.complete", times=1),
+        Fault("error", "records.complete", status=503, times=2),
+        Fault("reset", "records.complete", moment="after", times=1),
+    ],
+    ids=lambda fault: fault.kind,
+)
+async def test_completing_a_record_is_repeated_and_settled_by_looking(
+    drive, device_id, koodrive_emulator, fault
+):
+    koodrive_emulator.faults.add(fault)
+    async with drive.backup(device_id, Module.FOLDER) as session:
+        await session.upload(b"abc", name="x")
+    assert (await drive.records.get(session.record.record_id)).end_time is not None

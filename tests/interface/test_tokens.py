@@ -10,9 +10,13 @@ from koodrive_async import (
     AuthenticationError,
     BearerToken,
     ConfigurationError,
+    DeadlineExceeded,
+    InvalidArgument,
     Module,
     NewBackupFile,
+    RetryPolicy,
     SessionInfo,
+    Timeouts,
 )
 from koodrive_async.emulator import Fault
 from koodrive_async.hashing import proof_code
@@ -268,3 +272,30 @@ async def test_a_token_function_may_refresh_through_its_own_client(koodrive_emul
         await client.devices.list()
     assert len(sessions) == 2
     assert sessions[0].access_token != sessions[1].access_token
+
+
+async def test_a_token_function_that_calls_its_own_client_is_told_so(koodrive_emulator):
+    async def provide():
+        await client.devices.list()
+        return "never"
+
+    async with connect(koodrive_emulator, auth=BearerToken(provide)) as client:
+        with pytest.raises(ConfigurationError, match="access_token="):
+            await client.devices.list()
+
+
+async def test_a_token_function_that_hangs_is_given_up_with_a_name_for_the_wait(scripted):
+    async def hang():
+        await asyncio.Event().wait()
+        return "never"
+
+    settings = {"auth": BearerToken(hang), "timeouts": Timeouts(answer=0.05)}
+    async with client_of(scripted, retry=RetryPolicy(attempts=1), **settings) as client:
+        with pytest.raises(DeadlineExceeded, match="token function"):
+            await client.devices.list()
+
+
+async def test_a_refused_access_token_is_not_shown(client):
+    with pytest.raises(InvalidArgument) as refusal:
+        await client.tokens.refresh("r", access_token="AT secret\n")
+    assert "secret" not in str(refusal.value)

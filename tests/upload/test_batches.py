@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+from pathlib import Path
 
 import anyio
 import pytest
@@ -12,6 +13,9 @@ import pytest
 from koodrive_async import (
     AuthenticationError,
     BearerToken,
+    ClientClosed,
+    InsufficientSpace,
+    InvalidArgument,
     InvalidFileName,
     Limits,
     Module,
@@ -179,3 +183,68 @@ async def test_hashing_one_file_overlaps_sending_another(koodrive_emulator, make
                 async for outcome in session.upload_many(files):
                     assert isinstance(outcome, UploadReceipt)
                     break
+
+
+async def test_receipts_of_files_that_arrived_are_handed_out_before_the_error_that_ends_all(
+    koodrive_emulator, make_file
+):
+    koodrive_emulator.faults.add(
+        Fault("error", "files.create", status=400, code="13000311", after=4)
+    )
+    files = [make_file(100, f"{number}", seed=number) for number in range(8)]
+    async with connect(koodrive_emulator, limits=Limits(files_in_flight=4)) as drive:
+        device = await drive.devices.bind("full")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            outcomes: list[object] = []
+
+            async def take_all():
+                async for outcome in session.upload_many(files):
+                    outcomes.append(outcome)  # noqa: PERF401 - the loop raises
+
+            with pytest.raises(InsufficientSpace):
+                await take_all()
+            listed = await drive.files.list(session.record.record_id).collect()
+    arrived = {outcome.file_id for outcome in outcomes if isinstance(outcome, UploadReceipt)}
+    assert arrived == {file.file_id for file in listed}
+
+
+async def test_a_batch_does_not_outlive_its_session_in_silence(drive, device_id, make_file):
+    files = [make_file(100, f"{number}", seed=number) for number in range(30)]
+    async with drive.backup(device_id, Module.FOLDER) as session:
+        begun, untouched = session.upload_many(files), session.upload_many(files)
+        await anext(begun)
+    with pytest.raises(ClientClosed):
+        await collect(begun)
+    with pytest.raises(ClientClosed):
+        await collect(untouched)
+
+
+async def test_a_closed_batch_has_nothing_running(session, koodrive_emulator, make_file):
+    running_before = asyncio.all_tasks()
+    koodrive_emulator.faults.add(Fault("latency", "part.put", seconds=60, after=1))
+    batch = session.upload_many([make_file(100, f"{number}", number) for number in range(5)])
+    await anext(batch)
+    await batch.aclose()
+    assert asyncio.all_tasks() <= running_before
+
+
+@pytest.mark.parametrize("source", ["ab", b"ab", Path("ab")])
+async def test_one_source_is_not_taken_for_many(session, source):
+    with pytest.raises(InvalidArgument, match="into a list"):
+        session.upload_many(source)
+
+
+async def test_an_async_generator_of_sources_is_closed_when_the_loop_is_left(session):
+    closed = anyio.Event()
+
+    async def endless():
+        try:
+            for number in itertools.count():
+                yield UploadItem(source=sample(10, number), name=f"{number}")
+        finally:
+            closed.set()
+
+    batch = session.upload_many(endless())
+    await anext(batch)
+    await batch.aclose()
+    assert closed.is_set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from pathlib import Path
 
@@ -87,3 +88,61 @@ async def test_cancelling_stops_hashing(drive, device_id, make_file, tmp_path):
         assert scope.cancelled_caught
         assert len(threads) == 1
         assert await anyio.to_thread.run_sync(open_files, tmp_path / "source") == []
+
+
+async def test_cancelling_a_task_stops_hashing_and_waits_for_its_thread(drive, device_id):
+    # Task.cancel() and asyncio.timeout() do not go through anyio's scopes.
+    reports = []
+
+    async with drive.backup(device_id, Module.FOLDER) as session:
+
+        def cancel(progress):
+            reports.append(progress.done)
+            task.cancel()
+
+        upload = session.upload(bytes(400 * MIB), name="x", on_progress=cancel)
+        task = asyncio.ensure_future(upload)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        hashing = session._uploader.means.hashing
+        assert hashing.borrowed_tokens == 0
+    assert len(reports) == 1
+    assert reports[0] < 400 * MIB
+
+
+async def test_a_source_that_blocks_for_ever_does_not_hold_up_a_cancellation(drive, device_id):
+    reading, writing = os.pipe()
+    with open(reading, "rb") as pipe, open(writing, "wb"):  # noqa: ASYNC230, PTH123 - a pipe
+        async with drive.backup(device_id, Module.FOLDER) as session:
+            with anyio.move_on_after(0.05) as scope:
+                await session.upload(pipe, name="pipe")
+            assert scope.cancelled_caught
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await session.upload(pipe, name="pipe")
+            # and takes no thread that others need
+            assert (await session.upload(b"abc", name="other")).outcome == "uploaded"
+
+
+async def test_a_cancelled_stream_is_closed_with_its_spool(drive, device_id):
+    closed, begun = anyio.Event(), anyio.Event()
+
+    async def stream():
+        try:
+            yield b"abc"
+            begun.set()
+            await anyio.sleep_forever()
+        finally:
+            closed.set()
+
+    source = stream()
+    async with drive.backup(device_id, Module.FOLDER) as session:
+        async with anyio.create_task_group() as group:
+
+            async def upload():
+                await session.upload(source, name="x")
+
+            group.start_soon(upload)
+            await begun.wait()
+            group.cancel_scope.cancel()
+        assert closed.is_set()

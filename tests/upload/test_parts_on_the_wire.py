@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+
 import anyio
 import anyio.abc
 import pytest
 
 from koodrive_async import (
+    ClientClosed,
     ConnectionFailed,
     DeadlineExceeded,
     Limits,
@@ -18,7 +22,7 @@ from koodrive_async import (
 from koodrive_async.emulator import Fault
 from koodrive_async.testing import connect
 from koodrive_async.transport.http import open_session, tls_context
-from koodrive_async.upload.part import AiohttpPartSender
+from koodrive_async.upload.part import AiohttpPartSender, _PartBody
 from koodrive_async.upload.plan import PlannedPart
 from koodrive_async.upload.source import BytesContent
 from tests.sample import sample
@@ -135,8 +139,8 @@ async def test_a_server_that_never_answers_is_given_up_with_a_name_for_the_wait(
             await read_head(stream)
             await anyio.sleep_forever()
 
-    with pytest.raises(DeadlineExceeded, match=r"nothing of part 1 moved.*Timeouts\.stall"):
-        await send(raw_server(silence), stall=0.1)
+    with pytest.raises(DeadlineExceeded, match=r"no answer came.*Timeouts\.answer"):
+        await send(raw_server(silence), stall=0.1, answer=0.1)
 
 
 async def test_a_server_that_stops_reading_is_given_up(raw_server):
@@ -209,6 +213,69 @@ async def test_cancelled_parts_leave_all_connections_usable(raw_server):
         async with anyio.create_task_group() as group:
             for _ in range(4):
                 group.start_soon(sender.send, part, data, url)
+
+
+async def test_every_128_kib_that_the_transport_takes_count_as_movement():
+    # At a minute of patience that is a little over 2 KB/s: a slow link is no stalled one.
+    class Transport:
+        def __init__(self):
+            self.taken = bytearray()
+
+        async def write(self, piece):
+            events.append(len(piece))
+            self.taken += piece
+
+    events: list[object] = []
+    data = sample(2 * MIB + 5)
+    body = _PartBody(
+        PlannedPart(1, 0, len(data)),
+        BytesContent(memoryview(data)),
+        anyio.CapacityLimiter(1),
+        lambda **how: events.append(how),
+    )
+    transport = Transport()
+    await body.write(transport)  # type: ignore[arg-type]  # as much of a writer as is needed
+    assert transport.taken == data
+    sizes, movements = events[0:-1:2], events[1:-1:2]
+    assert sizes == [128 * 1024] * 16 + [5]
+    assert movements == [{}] * 17
+    assert events[-1] == {"last": True}
+
+
+async def test_a_source_that_cannot_be_read_is_its_own_error_and_shows_no_url(raw_server, caplog):
+    class Broken(BytesContent):
+        def read(self, offset, length):
+            if offset:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(offset, length)
+
+    async def swallow(stream):
+        async with stream:
+            with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    await stream.receive()
+
+    data = sample(4 * MIB)
+    caplog.set_level("DEBUG")
+    async with open_session(2, await tls_context()) as http:
+        sender = AiohttpPartSender(http, anyio.CapacityLimiter(2), Timeouts())
+        with pytest.raises(OSError, match="Input/output error") as error:
+            await sender.send(
+                PlannedPart(1, 0, len(data)),
+                Broken(memoryview(data)),
+                raw_server(swallow) + "/x?X-Amz-Signature=secret",
+            )
+    assert error.value.errno == errno.EIO
+    assert "secret" not in f"{error.value!s}{error.value!r}{caplog.text}"
+
+
+async def test_a_part_after_the_client_was_closed_is_a_clear_error():
+    async with open_session(2, await tls_context()) as http:
+        sender = AiohttpPartSender(http, anyio.CapacityLimiter(2), Timeouts())
+    with pytest.raises(ClientClosed):
+        await sender.send(
+            PlannedPart(1, 0, 3), BytesContent(memoryview(b"abc")), "http://127.0.0.1:1/"
+        )
 
 
 async def test_no_more_parts_at_a_time_than_connections_over_all_files(

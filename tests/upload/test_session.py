@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from koodrive_async import (
     ApiError,
     ClientClosed,
     InvalidArgument,
+    LockLost,
     Module,
     RecordStatus,
+    Timeouts,
 )
 from koodrive_async.emulator import Fault
 from koodrive_async.testing import connect
@@ -129,3 +134,50 @@ async def test_several_sessions_of_different_modules_share_one_client(drive, dev
         for session in (folder, album)
     ]
     assert listed == [["x"], ["y"]]
+
+
+async def test_a_clean_exit_waits_for_the_uploads_of_other_tasks(
+    drive, device_id, koodrive_emulator
+):
+    koodrive_emulator.faults.add(Fault("latency", "part.put", seconds=0.2, times=1))
+    async with anyio.create_task_group() as group:
+        async with drive.backup(device_id, Module.FOLDER) as session:
+
+            async def upload():
+                await session.upload(b"abc", name="late")
+
+            group.start_soon(upload)
+            await anyio.to_thread.run_sync(koodrive_emulator.seen.wait_active, "part.put")
+        (file,) = await drive.files.list(session.record.record_id).collect()
+    assert file.file_name == "late"
+
+
+async def test_nothing_is_written_after_the_lock_was_lost(koodrive_emulator):
+    koodrive_emulator.faults.add(
+        Fault("latency", "part.put", seconds=60, times=1),
+        Fault("error", "locks.renew", status=400, code="13000102"),
+    )
+    ended: list[object] = []
+    session: Any = None
+    async with connect(koodrive_emulator, timeouts=Timeouts(lease=1.5)) as drive:
+        device = await drive.devices.bind("loser")
+
+        async def upload():
+            try:
+                ended.append(await session.upload(b"abc", name="late"))
+            except ClientClosed as error:
+                ended.append(error)
+
+        async with anyio.create_task_group() as group:
+
+            async def back_up():
+                nonlocal session
+                async with drive.backup(device.device_id, Module.FOLDER) as session:
+                    group.start_soon(upload)
+                    await anyio.sleep_forever()
+
+            with pytest.raises(LockLost):
+                await back_up()
+    assert [type(outcome) for outcome in ended] == [ClientClosed]
+    assert koodrive_emulator.seen.count("files.complete") == 0
+    assert koodrive_emulator.seen.count("records.complete") == 0

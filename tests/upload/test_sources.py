@@ -140,8 +140,8 @@ async def test_an_error_of_the_system_reaches_the_caller_as_it_is(
 ):
     path = make_file()
 
-    def refuse(opened):
-        raise PermissionError(13, "Permission denied", opened)
+    def refuse(_):
+        raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(sources.FileContent, "open", refuse)
     with pytest.raises(PermissionError) as error:
@@ -196,6 +196,28 @@ async def test_a_name_of_250_characters_is_allowed(session):
     assert (await session.upload(b"abc", name="x" * 250)).name == "x" * 250
 
 
-async def test_an_illegal_part_size_is_refused_before_anything_is_hashed(session, make_file):
+async def test_an_illegal_part_size_is_refused_before_anything_is_read(session):
+    async def untouchable():
+        pytest.fail("the source must not be read")
+        yield b""
+
     with pytest.raises(ValueError, match="a multiple of 64"):
-        await session.upload(make_file(), part_size=5 * MIB + 1)
+        await session.upload(untouchable(), name="x", part_size=5 * MIB + 1)
+
+
+async def test_an_unknown_policy_for_taken_names_is_refused(session):
+    with pytest.raises(InvalidArgument, match="auto_rename must be one of"):
+        await session.upload(b"abc", name="x", auto_rename=9)
+
+
+async def test_a_file_object_may_be_asynchronous(session, stored):
+    class Upload:
+        def __init__(self):
+            self.pieces = [b"abc", b"def", b""]
+
+        async def read(self, size):
+            assert size > 0
+            return self.pieces.pop(0)
+
+    receipt = await session.upload(Upload(), name="x")
+    assert await stored(receipt.file_id) == b"abcdef"
