@@ -150,7 +150,9 @@ def test_what_has_been_done_is_told_when_the_service_gives_out(invoke, tree, koo
     )
     done = invoke("backup", tree)
     assert done.exit_code == 4
-    stopped, error = done.stderr.splitlines()
+    *failed, stopped, error = done.stderr.splitlines()
+    assert failed
+    assert all(line.startswith("failed: ") for line in failed)
     assert stopped.startswith("stopped: 0 files backed up, record ")
     assert error.startswith("error: ")
 
