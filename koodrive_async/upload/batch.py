@@ -150,7 +150,9 @@ class _Work:
                     return
 
     async def _one(self, source: object) -> None:
-        self.outcomes.append(await self._outcome(source))
+        outcome = await self._outcome(source)
+        if not self._given_up:  # one that just made it may come in while all is being cancelled
+            self.outcomes.append(outcome)
         self.news.set()
 
     async def _outcome(self, source: object) -> Outcome:
