@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 from blockbuster import blockbuster_ctx
 
+from koodrive_async.hashing import backend
 from koodrive_async.testing import connect
 
 pytest_plugins = ["koodrive_async.testing.fixtures"]
+
+# The choice is made once in a process: before a test sets the variable that forces it for another.
+backend()
 
 
 @pytest.fixture

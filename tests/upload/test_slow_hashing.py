@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 
@@ -34,11 +35,11 @@ asyncio.run(main(sys.argv[1]))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the process in /proc")
-def test_the_portable_backend_hashes_files_in_another_process(make_file, monkeypatch):
+def test_the_portable_backend_hashes_files_in_another_process(make_file):
     path = make_file(100_000)
-    monkeypatch.setenv("KOODRIVE_SHA256_BACKEND", "portable")
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(path)],
+        env={**os.environ, "KOODRIVE_SHA256_BACKEND": "portable"},
         capture_output=True,
         text=True,
         timeout=50,
