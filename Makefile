@@ -2,14 +2,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: demo test check format clean
+.PHONY: demo test bench check format clean
 
 demo: $(READY)  ## Back up a small tree to an emulator on this machine and compare every byte.
 	$(BIN)/koodrive demo $(if $(DEMO_PATH),"$(DEMO_PATH)")
 
 test: check  ## Formatter check, linter, types, tests.
 	$(BIN)/python -m pytest
+
+bench: $(BENCH_READY)  ## Speed and memory side by side with others; ROUNDS=1 QUICK=1 for a short look.
+	$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(QUICK),--quick --results build/bench)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -29,3 +33,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable ".[cli,testing,dev]"
 	touch $(READY)
+
+# The other clients are wanted for this alone.
+$(BENCH_READY): $(READY)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable ".[bench]"
+	touch $(BENCH_READY)

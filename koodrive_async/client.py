@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from koodrive_async.backup import BackupSession
 from koodrive_async.config import Limits, RetryPolicy, Timeouts, read_environment
 from koodrive_async.errors import ClientClosed
+from koodrive_async.pace import Pace
 from koodrive_async.resources import Configs, Devices, Files, Locks, Records, Scopes, Tokens
 from koodrive_async.transport.auth import AppSignature, Auth, BearerToken, check_header_setting
 from koodrive_async.transport.clock import Clock, ServiceTime, SystemClock
@@ -68,6 +69,7 @@ class KooDrive:
         self._tls = tls
         clock = clock or SystemClock()
         self.service_time = ServiceTime(clock)
+        rate = self.limits.requests_per_second
         self._http = InterfaceHttp(
             endpoint,
             auth=auth,
@@ -76,6 +78,7 @@ class KooDrive:
             retry=self.retry,
             clock=clock,
             service_time=self.service_time,
+            pace=None if rate is None else Pace(rate),
         )
         self.devices = Devices(self._http)
         self.configs = Configs(self._http)
@@ -137,10 +140,8 @@ class KooDrive:
         tls = self._tls or await tls_context()
         async with AsyncExitStack() as stack:
             interface = await stack.enter_async_context(open_session(_INTERFACE_CONNECTIONS, tls))
-            # presigned URLs have a session of their own: nothing of the interface can leak there
-            store = await stack.enter_async_context(open_session(self.limits.connections, tls))
             self._http.use(interface)
-            self._uploader.open(store)
+            self._uploader.open(tls)
             self._open = stack.pop_all()
         return self
 
@@ -151,7 +152,7 @@ class KooDrive:
         traceback: TracebackType | None,
     ) -> None:
         self._http.use(None)
-        self._uploader.close()
+        await self._uploader.aclose()
         await self._open.aclose()
 
     def backup(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
-from attrs.validators import ge, gt
+from attrs.validators import ge, gt, optional
 
+from koodrive_async.capacity import DEFAULT_MEMORY, MIN_MEMORY, available_cores
 from koodrive_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-MIB = 1024 * 1024
 
 ENDPOINT = "KOODRIVE_ENDPOINT"
 USER_ID = "KOODRIVE_USER_ID"
@@ -22,20 +21,31 @@ APP_ID = "KOODRIVE_APP_ID"
 APP_SECRET = "KOODRIVE_APP_SECRET"  # noqa: S105 - the name of a variable, not a secret
 
 
+def _connections(_: object, __: object, value: object) -> None:
+    if value != "auto" and (not isinstance(value, int) or value < 1):
+        raise ValueError(f"connections must be 'auto' or a number from 1, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Limits:
     """What one client may use, shared by everything it uploads at the same time.
 
-    :param connections: Parts sent at the same time, over all files.
-    :param memory: Bytes that file content may take in memory, over all files; at least 4 MiB.
+    :param connections: Parts sent at the same time, over all files; ``"auto"`` chooses and keeps
+        choosing by what the connections together carry.
+    :param memory: Bytes that file content may take in memory, over all files; at least 4 MiB. By
+        default 32 MiB, or an eighth of what the container has if that is less.
     :param hash_workers: Files hashed at the same time; by default one for each core.
     :param files_in_flight: Files that ``upload_many`` and ``upload_tree`` work on at a time.
+    :param bandwidth: Bytes per second that all parts together may take; without limit by default.
+    :param requests_per_second: Calls of the interface; without limit by default.
     """
 
-    connections: int = attrs.field(default=8, validator=gt(0))
-    memory: int = attrs.field(default=32 * MIB, validator=ge(4 * MIB))
-    hash_workers: int = attrs.field(factory=lambda: os.cpu_count() or 1, validator=gt(0))
-    files_in_flight: int = attrs.field(default=16, validator=gt(0))
+    connections: int | Literal["auto"] = attrs.field(default="auto", validator=_connections)
+    memory: int = attrs.field(default=DEFAULT_MEMORY, validator=ge(MIN_MEMORY))
+    hash_workers: int = attrs.field(factory=available_cores, validator=gt(0))
+    files_in_flight: int = attrs.field(default=32, validator=gt(0))
+    bandwidth: float | None = attrs.field(default=None, validator=optional(gt(0)))
+    requests_per_second: float | None = attrs.field(default=None, validator=optional(gt(0)))
 
 
 @attrs.frozen(kw_only=True)

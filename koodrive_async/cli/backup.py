@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 import click
 
 from koodrive_async.cli.exits import ExitCode
 from koodrive_async.cli.machine import this_machine
-from koodrive_async.cli.options import SizeType, module_option
+from koodrive_async.cli.options import ConnectionsType, SizeType, module_option
 from koodrive_async.cli.progress import Screen
 from koodrive_async.cli.running import run
 from koodrive_async.cli.uploading import Tally, upload_path
@@ -61,17 +61,22 @@ class _Job:
 )
 @click.option(
     "--connections",
-    type=click.IntRange(min=1),
-    default=Limits().connections,
+    type=ConnectionsType(),
+    default="auto",
     show_default=True,
-    help="Parts sent at the same time.",
+    help="Parts sent at the same time: a number, or auto to let it find the best one.",
 )
 @click.option(
     "--memory",
     type=SizeType(),
     default=Limits().memory,
-    show_default="32M",
+    show_default="32M, less in a small container",
     help="Memory for file content, such as 64M.",
+)
+@click.option(
+    "--bandwidth",
+    type=SizeType(),
+    help="Bytes per second for all parts together, such as 2M; no limit by default.",
 )
 def backup(
     *,
@@ -81,8 +86,9 @@ def backup(
     machine_code: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    connections: int,
+    connections: int | Literal["auto"],
     memory: int,
+    bandwidth: int | None,
 ) -> None:
     """Back up PATH, a folder or a file.
 
@@ -101,7 +107,7 @@ def backup(
         include=include,
         exclude=exclude,
     )
-    drive = KooDrive.from_env(limits=_limits(connections, memory))
+    drive = KooDrive.from_env(limits=_limits(connections, memory, bandwidth))
     tally = Tally()
     began = time.perf_counter()
     try:
@@ -121,9 +127,11 @@ def backup(
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
-def _limits(connections: int, memory: int) -> Limits:
+def _limits(connections: int | Literal["auto"], memory: int, bandwidth: int | None) -> Limits:
+    if bandwidth == 0:
+        raise InvalidArgument("--bandwidth must be at least one byte per second")
     try:
-        return Limits(connections=connections, memory=memory)
+        return Limits(connections=connections, memory=memory, bandwidth=bandwidth)
     except ValueError:
         raise InvalidArgument(f"--memory must be at least 4 MiB, not {memory} bytes") from None
 

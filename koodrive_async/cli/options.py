@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -39,6 +39,22 @@ class SizeType(click.ParamType[int]):
         if found is None or found[2] not in _UNITS:
             self.fail(f"{value!r} is not a size such as 64M, 1.5G or 67108864", param, ctx)
         return int(float(found[1]) * _UNITS[found[2]])
+
+
+class ConnectionsType(click.ParamType[int | Literal["auto"]]):
+    """A number from 1, or ``auto``."""
+
+    name = "number or auto"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | Literal["auto"]:
+        """Return it."""
+        if value == "auto":
+            return "auto"
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither a number from 1 nor auto", param, ctx)
+        return int(value)
 
 
 def module_option(purpose: str) -> Callable[[Any], Any]:

@@ -37,7 +37,7 @@ _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 class ReadsInto(Protocol):
     """A binary file object that reads into memory it is given."""
 
-    def readinto(self, buffer: bytearray, /) -> int | None:
+    def readinto(self, buffer: memoryview, /) -> int | None:
         """Read up to as many bytes as fit; 0 at the end."""
         ...
 
@@ -165,7 +165,13 @@ class Fingerprinter:
             if self._sha256.length % self._grid == 0:
                 self._midstates += _WORDS.pack(*self._sha256.midstate())
 
-    def read_from(self, file: ReadsInto, checkpoint: Callable[[int], None] | None = None) -> None:
+    def read_from(
+        self,
+        file: ReadsInto,
+        checkpoint: Callable[[int], None] | None = None,
+        *,
+        limit: int | None = None,
+    ) -> int:
         """See the bytes of a file object from where it stands to its end, and leave it open.
 
         The kernel is advised that the file is read in sequence, where it takes such advice.
@@ -173,6 +179,8 @@ class Fingerprinter:
         :param file: a binary file object, best an unbuffered one.
         :param checkpoint: called with :attr:`length` after every slice of at most 1 MiB. What it
             raises ends the reading and reaches the caller; everything up to then has been seen.
+        :param limit: bytes to see at the most; another call goes on from there.
+        :returns: the number of bytes seen; less than the limit at the end of the file.
         :raises TypeError: if it is not a binary file object.
         :raises BlockingIOError: if it is non-blocking and has nothing to read yet.
         :raises OSError: as reading raises it.
@@ -180,14 +188,19 @@ class Fingerprinter:
         if not hasattr(file, "readinto"):
             raise TypeError(f"a path or a binary file object is needed, not {file!r}")
         _advise_sequential(file)
-        buffer = bytearray(_SLICE)
-        with memoryview(buffer) as view:
-            while count := file.readinto(buffer):
-                self.update(view[:count])
+        start = self.length
+        with memoryview(bytearray(_SLICE)) as buffer:
+            while limit is None or self.length - start < limit:
+                room = _SLICE if limit is None else min(_SLICE, limit - (self.length - start))
+                count = file.readinto(buffer[:room])
+                if count is None:
+                    raise BlockingIOError("the file is non-blocking and has nothing to read yet")
+                if not count:
+                    break
+                self.update(buffer[:count])
                 if checkpoint is not None:
                     checkpoint(self.length)
-        if count is None:
-            raise BlockingIOError("the file is non-blocking and has nothing to read yet")
+        return self.length - start
 
     def finish(self) -> Fingerprint:
         """Return the fingerprint of the bytes seen so far; more may follow."""

@@ -123,7 +123,7 @@ class Answer:
             method=self.method,
             path=self.path,
             trace_id=self.trace_id,
-            retry_after=retry_after(self.headers, self.service_time),
+            retry_after=retry_after(self.headers.get("Retry-After"), self.service_time),
             answer=answer,
         )
 
@@ -147,13 +147,14 @@ def _reason(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+def retry_after(header: str | None, now: float) -> float | None:
     """Read ``Retry-After``, which is in seconds or a date.
 
+    :param header: What it says, if it is there.
     :param now: The service's time in seconds since 1970.
     :returns: Seconds from now, or None when the header is absent or unreadable.
     """
-    value = headers.get("Retry-After", "").strip()
+    value = (header or "").strip()
     if not value:
         return None
     if value.isascii() and value.isdecimal():

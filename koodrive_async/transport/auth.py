@@ -54,6 +54,10 @@ class Credential(Protocol):
 class Credentials(Protocol):
     """Where one client gets its credential from."""
 
+    @property
+    def lasting(self) -> Credential | None:
+        """The credential, where there is never another one; None where it has to be asked for."""
+
     async def current(self, refused: Credential | None = None) -> Credential:
         """Return the credential for the next request.
 
@@ -110,6 +114,10 @@ class _Tokens:
         self._provider = None if isinstance(token, str) else token
         self._current = _Token(token) if isinstance(token, str) else None
         self._renewal = anyio.Lock()
+
+    @property
+    def lasting(self) -> Credential | None:
+        return self._current if self._provider is None else None
 
     async def current(self, refused: Credential | None = None) -> Credential:
         if self._provider is None:
@@ -176,6 +184,11 @@ class AppSignature:
 
     def open(self) -> Credentials:
         """Return the credentials of one client."""
+        return self
+
+    @property
+    def lasting(self) -> Credential:
+        """This: there is no other credential."""
         return self
 
     async def current(self, refused: Credential | None = None) -> Credential:  # noqa: ARG002

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 
 import attrs
 
@@ -66,6 +67,7 @@ def check_id(value: object, name: str = "an id") -> str:
     return value
 
 
+@lru_cache(maxsize=64)
 def path(*segments: str) -> str:
     """Join path segments below the interface's root, each percent-encoded.
 

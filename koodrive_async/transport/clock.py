@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -60,6 +61,7 @@ class ServiceTime:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._offset = 0.0
+        self._last_stamp = (0, "")
         self.known = False
 
     @property
@@ -73,7 +75,11 @@ class ServiceTime:
 
     def stamp(self) -> str:
         """Return the value for ``X-Date``."""
-        return datetime.fromtimestamp(self.now() - _SAFETY, UTC).strftime(X_DATE_FORMAT)
+        second = int(self.now() - _SAFETY)
+        if self._last_stamp[0] != second:
+            text = datetime.fromtimestamp(second, UTC).strftime(X_DATE_FORMAT)
+            self._last_stamp = (second, text)
+        return self._last_stamp[1]
 
     def learn(self, headers: Mapping[str, str]) -> None:
         """Take the service's time from an answer that has just arrived.
@@ -92,6 +98,7 @@ class ServiceTime:
         return self.now() - X_DATE_LIFE < sent <= self.now()
 
 
+@lru_cache(maxsize=4)  # many answers come in the same second
 def read_http_date(text: str) -> float | None:
     """Read a date as HTTP headers write it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
-import secrets
+import random
 import ssl
 import sys
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from koodrive_async.config import RetryPolicy, Timeouts
+    from koodrive_async.pace import Pace
     from koodrive_async.transport.auth import Auth, Credential
     from koodrive_async.transport.clock import Clock, ServiceTime
     from koodrive_async.transport.wire import Reader
@@ -53,11 +54,11 @@ _LARGE = 256 * 1024
 _MANY_PARTS = 100
 """JSON from this size on is read and written in a worker thread."""
 
-_KEEP_ALIVE = 15.0
+KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept: less than servers do, which close it under a new request."""
 
 _CLOCK_REFUSALS = frozenset({400, 401, 403})
-_USER_AGENT = (
+USER_AGENT = (
     f"koodrive-async/{__version__} "
     f"python/{sys.version_info.major}.{sys.version_info.minor} aiohttp/{aiohttp.__version__}"
 )
@@ -67,6 +68,8 @@ class InterfaceHttp:
     """Sends calls to the interface: signs, repeats what is safe to repeat, raises our errors.
 
     Credentials go to ``endpoint`` only: redirects are not followed and cookies not kept.
+
+    :param pace: Limits the calls per second, repeated ones included.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class InterfaceHttp:
         retry: RetryPolicy,
         clock: Clock,
         service_time: ServiceTime,
+        pace: Pace | None = None,
     ) -> None:
         self._origin, self._base_path, self._host = _split_endpoint(endpoint)
         self._credentials = auth.open()
@@ -87,6 +91,11 @@ class InterfaceHttp:
         self._retry = retry
         self._clock = clock
         self.service_time = service_time
+        self._pace = pace
+        # trace ids are no secret: they need only be different
+        self._random = random.Random()  # noqa: S311 - the same reason
+        self._answer_timeout = _timeout(timeouts.answer, timeouts.connect)
+        self._complete_timeout = _timeout(timeouts.complete, timeouts.connect)
         self._session: aiohttp.ClientSession | None = None
 
     def use(self, session: aiohttp.ClientSession | None) -> None:
@@ -109,6 +118,8 @@ class InterfaceHttp:
         clock_corrected = renewed = False
         attempt = 1
         while True:
+            if self._pace is not None and (wait := self._pace.delay(1)):
+                await self._clock.sleep(wait)
             stamp = self.service_time.stamp()
             try:
                 return await self._send_once(call, reader, credential, stamp)
@@ -131,6 +142,8 @@ class InterfaceHttp:
             attempt += 1
 
     async def _credential(self, call: Call, refused: Credential | None = None) -> Credential:
+        if (lasting := self._credentials.lasting) is not None:
+            return lasting
         with anyio.move_on_after(self._timeouts.answer):
             return await self._credentials.current(refused)
         raise DeadlineExceeded(
@@ -162,7 +175,7 @@ class InterfaceHttp:
     ) -> T:
         body = await self._body(call, credential)
         query = canonical_query(call.query.items())
-        trace_id = secrets.token_hex(29)
+        trace_id = f"{self._random.getrandbits(232):058x}"
         headers = self._headers(call, credential, stamp, query, body)
         headers["X-Traceid"] = trace_id
         target = f"{self._base_path}{call.path}{'?' + query if query else ''}"
@@ -206,8 +219,7 @@ class InterfaceHttp:
     async def _exchange(
         self, call: Call, url: yarl.URL, headers: Mapping[str, str], body: bytes, trace_id: str
     ) -> Answer:
-        wait = "complete" if call.completes else "answer"
-        deadline: float = getattr(self._timeouts, wait)
+        timeout = self._complete_timeout if call.completes else self._answer_timeout
         try:
             async with self._opened().request(
                 call.method,
@@ -217,7 +229,7 @@ class InterfaceHttp:
                 data=io.BytesIO(body) if len(body) > _LARGE else body or None,
                 skip_auto_headers=("Content-Type",),
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=deadline, sock_connect=self._timeouts.connect),
+                timeout=timeout,
             ) as response:
                 self.service_time.learn(response.headers)
                 return Answer(
@@ -235,7 +247,8 @@ class InterfaceHttp:
                 method=call.method,
                 path=call.path,
                 trace_id=trace_id,
-                waits=f"{deadline:g} s for the answer (Timeouts.{wait})",
+                waits=f"{timeout.total:g} s for the answer "
+                f"(Timeouts.{'complete' if call.completes else 'answer'})",
                 connect=self._timeouts.connect,
             )
 
@@ -299,6 +312,10 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
+def _timeout(answer: float, connect: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=answer, sock_connect=connect)
+
+
 async def _read_bounded(response: aiohttp.ClientResponse, call: Call, trace_id: str) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
@@ -325,9 +342,9 @@ def open_session(connections: int, tls: ssl.SSLContext | bool) -> aiohttp.Client
     :param tls: From :func:`tls_context`.
     """
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=_KEEP_ALIVE),
+        connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=KEEP_ALIVE),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": _USER_AGENT},
+        headers={"User-Agent": USER_AGENT},
         auto_decompress=True,
         trust_env=False,
     )

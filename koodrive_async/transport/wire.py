@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import Enum, IntEnum, StrEnum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -21,6 +22,8 @@ from cattrs.gen import make_dict_structure_fn, override
 from koodrive_async.errors import InvalidArgument
 
 logger = logging.getLogger(__name__)
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -86,7 +89,7 @@ def encode(body: object) -> bytes:
     :raises InvalidArgument: A text in it is not Unicode, such as a file name that the system could
         not decode.
     """
-    text = json.dumps(_plain(body), ensure_ascii=False, separators=(",", ":"))
+    text = _ENCODER.encode(_plain(body))
     try:
         return text.encode()
     except UnicodeEncodeError as error:
@@ -101,19 +104,31 @@ def _as_list(payload: object) -> list[Any]:
 
 
 def _plain(value: object) -> Any:
-    model: Any = type(value)
-    if attrs.has(model):
+    kind = type(value)
+    if kind is str or kind is int:
+        return value
+    if (fields := _fields_on_the_wire(kind)) is not None:  # type: ignore[arg-type]  # a class is hashable
         return {
-            wire_name(field): _plain(item)
-            for field in attrs.fields(model)
-            if (item := getattr(value, field.name)) is not None
-            and (item or not field.metadata.get("omit_empty"))
+            wire: _plain(item)
+            for name, wire, omit_empty in fields
+            if (item := getattr(value, name)) is not None and (item or not omit_empty)
         }
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value.value if isinstance(value, Enum) else value
+
+
+@cache
+def _fields_on_the_wire(model: Any) -> tuple[tuple[str, str, bool], ...] | None:
+    """Return name, documented name and whether to leave out the empty; None for no model."""
+    if not attrs.has(model):
+        return None
+    return tuple(
+        (field.name, wire_name(field), bool(field.metadata.get("omit_empty")))
+        for field in attrs.fields(model)
+    )
 
 
 def wire_name(field: attrs.Attribute[Any]) -> str:
@@ -127,7 +142,11 @@ def wire_name(field: attrs.Attribute[Any]) -> str:
 # --- reading -----------------------------------------------------------------------------------
 
 
-def _structure_hook(model: type[Any]) -> Callable[[Mapping[str, Any], Any], Any]:
+Hook = Callable[[Any, Any], Any]
+"""Makes a value of a kind, its second argument, from what JSON decoding gave."""
+
+
+def _structure_hook(model: type[Any]) -> Hook:
     names: Any = {field.name: override(rename=wire_name(field)) for field in attrs.fields(model)}
     build = make_dict_structure_fn(model, _converter, **names)
 
@@ -180,9 +199,10 @@ def _time(value: object, _: Any) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _array(value: object, kind: Any) -> tuple[Any, ...]:
+def _array_hook(kind: Any) -> Hook:
     item = get_args(kind)[0]
-    return tuple(_converter.structure(entry, item) for entry in _as_list(value))
+    read = _converter.get_structure_hook(item)
+    return lambda value, _: tuple(read(entry, item) for entry in _as_list(value))
 
 
 def _is_tuple(kind: Any) -> bool:
@@ -193,17 +213,23 @@ def _is_union(kind: Any) -> bool:
     return get_origin(kind) in {Union, UnionType}
 
 
-def _union(value: object, kind: Any) -> Any:
+def _union_hook(kind: Any) -> Hook:
     """``Known | str``: a value this version does not know stays what it is."""
-    if value is None or value == {}:
-        return None
     members = [member for member in get_args(kind) if member is not NoneType]
-    for member in members[:-1]:
-        try:
-            return _converter.structure(value, member)
-        except (ValueError, TypeError):
-            continue
-    return _converter.structure(value, members[-1])
+    readers = [(_converter.get_structure_hook(member), member) for member in members]
+    read_last, last = readers.pop()
+
+    def read(value: object, _: Any) -> Any:
+        if value is None or value == {}:
+            return None
+        for read_one, member in readers:
+            try:
+                return read_one(value, member)
+            except (ValueError, TypeError):
+                continue
+        return read_last(value, last)
+
+    return read
 
 
 # ``moduleCode`` and ``status`` come as text or as numbers: their enumerations take both.
@@ -214,6 +240,6 @@ _converter.register_structure_hook(bool, _boolean)
 _converter.register_structure_hook(datetime, _time)
 _converter.register_structure_hook(StrEnum, lambda value, kind: kind(_text(value, str)))
 _converter.register_structure_hook(IntEnum, lambda value, kind: kind(_integer(value, int)))
-_converter.register_structure_hook_func(_is_tuple, _array)
-_converter.register_structure_hook_func(_is_union, _union)
+_converter.register_structure_hook_factory(_is_tuple, _array_hook)
+_converter.register_structure_hook_factory(_is_union, _union_hook)
 _converter.register_structure_hook_factory(attrs.has, _structure_hook)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from koodrive_async.upload.batch import UploadBatch
-from koodrive_async.upload.engine import Destination, Uploader
+from koodrive_async.upload.engine import Uploader
+from koodrive_async.upload.file_upload import Destination
 from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.plan import Plan, PlannedPart, plan_parts
 from koodrive_async.upload.progress import OnProgress, Phase, Progress

@@ -19,7 +19,7 @@ from koodrive_async.errors import (
     LockLost,
 )
 from koodrive_async.tasks import task_group
-from koodrive_async.threads import in_abandonable_thread
+from koodrive_async.threads import AbandonableThread
 from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.receipt import UploadFailure, UploadReceipt
 from koodrive_async.upload.source import closing_each, name_of
@@ -185,5 +185,6 @@ async def each(
             yield item
     else:
         iterator, end = iter(items), object()
-        while (item := await in_abandonable_thread(next, iterator, end)) is not end:
-            yield item
+        with AbandonableThread() as thread:
+            while (item := await thread.run(next, iterator, end)) is not end:
+                yield item

@@ -1,19 +1,53 @@
-"""What one client may use at a time: bytes of file content in memory."""
+"""How ``Limits.memory`` is shared out, so that no part of an upload ever waits for another's."""
 
 from __future__ import annotations
 
-from collections import deque
-from contextlib import asynccontextmanager
+import threading
 from typing import TYPE_CHECKING
 
-import anyio
+import attrs
+
+from koodrive_async.upload.connection import READ_AT_ONCE
+from koodrive_async.upload.source import SLICE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from koodrive_async.config import Limits
+
+AUTO_MOST = 64
+"""Connections that ``connections="auto"`` may come to."""
+
+
+@attrs.frozen
+class Shares:
+    """Who may hold how much file content at the same time.
+
+    Half of the limit is for hashing (a slice of 1 MiB for each worker), a quarter for sending (128
+    KiB for each connection on which the kernel cannot send a file by itself), and a quarter keeps
+    small files between being hashed and being sent. At 4 MiB that is two workers, eight connections
+    and 1 MiB of small files.
+
+    :ivar hash_workers: Files hashed at the same time.
+    :ivar connections: Parts sent at the same time, at the most.
+    :ivar kept: Bytes of small files.
+    """
+
+    hash_workers: int
+    connections: int
+    kept: int
+
+    @classmethod
+    def of(cls, limits: Limits) -> Shares:
+        """Share out what a client may use."""
+        wanted = AUTO_MOST if limits.connections == "auto" else limits.connections
+        return cls(
+            hash_workers=min(limits.hash_workers, limits.memory // 2 // SLICE),
+            connections=min(wanted, limits.memory // 4 // READ_AT_ONCE),
+            kept=limits.memory // 4,
+        )
 
 
 class MemoryBudget:
-    """Bytes that may be held at the same time; those who wait are served in their order.
+    """Bytes that may be held at the same time; who gets none does without. Safe for threads.
 
     :param limit: Bytes.
     """
@@ -21,47 +55,22 @@ class MemoryBudget:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._held = 0
-        self._waiting: deque[tuple[int, anyio.Event]] = deque()
+        self._turn = threading.Lock()
 
     @property
     def held(self) -> int:
-        """Bytes reserved at the moment; never more than the limit."""
+        """Bytes taken at the moment; never more than the limit."""
         return self._held
 
-    @asynccontextmanager
-    async def reserve(self, size: int) -> AsyncIterator[None]:
-        """Hold ``size`` bytes of the budget inside the block.
+    def take(self, size: int) -> bool:
+        """Take ``size`` bytes if they are there."""
+        with self._turn:
+            if self._held + size > self.limit:
+                return False
+            self._held += size
+            return True
 
-        :param size: Bytes; more than the limit counts as all of it.
-
-        Cancellation while waiting gives the place in the queue to the next one.
-        """
-        size = min(size, self.limit)
-        await self._take(size)
-        try:
-            yield
-        finally:
+    def give_back(self, size: int) -> None:
+        """Give back what was taken."""
+        with self._turn:
             self._held -= size
-            self._serve()
-
-    async def _take(self, size: int) -> None:
-        if not self._waiting and self._held + size <= self.limit:
-            self._held += size
-            return
-        turn = (size, anyio.Event())
-        self._waiting.append(turn)
-        try:
-            await turn[1].wait()
-        except BaseException:
-            if turn[1].is_set():
-                self._held -= size
-            else:
-                self._waiting.remove(turn)
-            self._serve()
-            raise
-
-    def _serve(self) -> None:
-        while self._waiting and self._held + self._waiting[0][0] <= self.limit:
-            size, turn = self._waiting.popleft()
-            self._held += size
-            turn.set()

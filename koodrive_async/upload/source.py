@@ -7,24 +7,25 @@ import inspect
 import os
 import stat
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import ExitStack, aclosing, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 import aiofiles.tempfile
 import anyio
 import attrs
-from anyio import CapacityLimiter, to_process
 
 from koodrive_async.errors import InvalidArgument, SourceChanged
-from koodrive_async.hashing import Fingerprint, Fingerprinter, backend, fingerprint
+from koodrive_async.hashing import Fingerprint, Fingerprinter, backend
 from koodrive_async.resources.files import check_length
-from koodrive_async.threads import in_abandonable_thread, in_thread
+from koodrive_async.threads import AbandonableThread
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncBufferedIOBase
+
+    from koodrive_async.threads import ThreadPool
+    from koodrive_async.upload.budget import MemoryBudget
 
 T = TypeVar("T")
 
@@ -33,7 +34,19 @@ Source = str | os.PathLike[str] | Buffer | BinaryIO | Iterable[Buffer] | AsyncIt
 """A path, bytes, a binary file object, or an iterable of bytes; the last two are spooled."""
 
 SLICE = 1024 * 1024
-"""Bytes read at a time: smaller ones cost speed, larger ones memory."""
+"""Bytes hashed at a time: smaller ones cost speed, larger ones memory."""
+
+SMALL = SLICE
+"""Bytes up to which a file is read once, and kept until it has been sent."""
+
+_GATHERED = 64 * 1024
+"""Bytes of a stream that are gathered before they are written to its spool."""
+
+_READ = 256 * 1024
+"""Bytes asked for when a stream is read."""
+
+Checkpoint = Callable[[int], None]
+"""Hears in the hashing thread how many bytes have been hashed; raises to end the hashing."""
 
 
 class Content(Protocol):
@@ -43,8 +56,22 @@ class Content(Protocol):
     def size(self) -> int:
         """Bytes, as of opening."""
 
+    @property
+    def descriptor(self) -> int | None:
+        """A file that the kernel can read; None when all bytes are in memory."""
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """What opening it has found out already."""
+
+    def hash_some(self, fingerprinter: Fingerprinter, limit: int, checkpoint: Checkpoint) -> int:
+        """Hash up to ``limit`` more bytes; return their number, less than that at the end."""
+
     def read(self, offset: int, length: int) -> Buffer:
-        """Return up to ``length`` bytes from ``offset``; fewer only at the end."""
+        """Return up to ``length`` bytes from ``offset``, and at least one.
+
+        :raises SourceChanged: There are none.
+        """
 
     def check_unchanged(self) -> None:
         """Look whether this is still what was opened.
@@ -52,48 +79,35 @@ class Content(Protocol):
         :raises SourceChanged: It is not.
         """
 
-    async def fingerprint(
-        self, grid: int, limiter: CapacityLimiter, on_hashed: OnHashed
-    ) -> Fingerprint:
-        """Hash everything in one pass, with midstates on a grid of ``grid`` bytes."""
-
-
-class OnHashed(Protocol):
-    """Hears how many bytes have been hashed."""
-
-    def __call__(self, done: int, /) -> None:
-        """Take note, in the hashing thread; raise to end the hashing."""
-
-    def stop(self) -> None:
-        """See that the next call raises."""
-
 
 def name_of(source: object) -> str | None:
     """Return the name a source brings along: that of a path or of a named file object."""
     if isinstance(source, str | os.PathLike):
-        return Path(source).name
+        return os.path.basename(os.fsdecode(source).rstrip(os.sep))  # noqa: PTH119 - a Path takes ten times as long
     name = getattr(source, "name", None)
     return Path(name).name if isinstance(name, str) else None
 
 
 @asynccontextmanager
-async def open_source(source: Source, io: CapacityLimiter) -> AsyncIterator[Content]:
+async def open_source(
+    source: Source, threads: ThreadPool, memory: MemoryBudget
+) -> AsyncIterator[Content]:
     """Open a source of any kind.
 
-    :param io: Limits the worker threads that touch files.
+    :param threads: Where files are touched.
+    :param memory: What small files may be kept in.
     :raises OSError: The file is missing, a folder, or may not be read; the path is in it.
     :raises InvalidArgument: It is neither bytes nor anything that gives bytes.
 
     Cancellation closes what was opened and removes what was spooled.
     """
     if isinstance(source, str | os.PathLike):
-        file = FileContent(os.fspath(source))
+        file = FileContent(os.fspath(source), memory)
         try:
-            await in_thread(file.open, limiter=io)
+            await threads.run(file.open)
             yield file
         finally:
-            with anyio.CancelScope(shield=True):
-                await in_thread(file.close, limiter=io)
+            file.close()
     elif isinstance(source, bytes | bytearray | memoryview):
         yield BytesContent(_flat(source))
     else:
@@ -131,73 +145,118 @@ class FileVersion:
 
 
 class FileContent:
-    """A file that was opened by its path."""
+    """A file that was opened by its path.
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    A small one is read, hashed and closed at once when there is memory for it. Larger ones are read
+    again when they are sent.
+    """
+
+    fingerprint: Fingerprint | None = None
+
+    def __init__(self, path: str, memory: MemoryBudget) -> None:
+        self.path = path
+        self._memory = memory
+        self._kept: bytes | None = None
         self._closers = ExitStack()
 
     def open(self) -> None:
         """Open the file, which must be a regular one.
 
         :raises OSError: It is missing, not a regular file, or may not be read.
+        :raises SourceChanged: It was written to while it was read.
         """
         # Looked at before it is opened: opening a pipe would wait for its other end.
-        kind = os.stat(self._path).st_mode  # noqa: PTH116 - the path is kept as it was spelt
+        kind = os.stat(self.path).st_mode  # noqa: PTH116 - the path is kept as it was spelt
         if stat.S_ISDIR(kind):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._path)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
         if not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "not a regular file; open it and pass the file", self._path)
-        opened = open(self._path, "rb", buffering=0)  # noqa: SIM115, PTH123 - closed by close()
+            raise OSError(errno.EINVAL, "not a regular file; open it and pass the file", self.path)
+        opened = open(self.path, "rb", buffering=0)  # noqa: SIM115, PTH123 - closed by close()
         self._file = self._closers.enter_context(opened)
         self._version = FileVersion.of(os.fstat(self._file.fileno()))
         self._read_at = _positional_reader(self._file.fileno())
+        if self.size <= SMALL and backend() != "portable" and self._memory.take(self.size):
+            self._closers.callback(self._memory.give_back, self.size)
+            self._keep()
+
+    def _keep(self) -> None:
+        kept = b""
+        # some file systems give a file bit by bit; one byte more than there should be is too much
+        while len(kept) <= self.size and (some := self._file.read(self.size + 1 - len(kept))):
+            kept += some
+        self.check_unchanged()
+        if len(kept) != self.size:
+            raise SourceChanged(self.path, f"size {self.size} -> {len(kept)}")
+        fingerprinter = Fingerprinter()
+        fingerprinter.update(kept)
+        self.fingerprint = fingerprinter.finish()
+        self._kept = kept
+        self._file.close()
 
     @property
     def size(self) -> int:
         """Bytes, as of opening."""
         return self._version.size
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from ``offset``."""
-        return self._read_at(offset, length)
+    @property
+    def descriptor(self) -> int | None:
+        """The open file, unless its bytes are kept in memory."""
+        return self._file.fileno() if self._kept is None else None
+
+    def hash_some(self, fingerprinter: Fingerprinter, limit: int, checkpoint: Checkpoint) -> int:
+        """Hash up to ``limit`` more bytes.
+
+        :raises SourceChanged: The file is not what it was, found at its end.
+        """
+        seen = fingerprinter.read_from(self._file, checkpoint, limit=limit)
+        if seen < limit:
+            self.check_unchanged()
+            if fingerprinter.length != self.size:
+                raise SourceChanged(self.path, f"size {self.size} -> {fingerprinter.length}")
+        return seen
+
+    def read(self, offset: int, length: int) -> Buffer:
+        """Return up to ``length`` bytes from ``offset``, and at least one.
+
+        :raises SourceChanged: There are none.
+        """
+        if self._kept is not None:
+            return memoryview(self._kept)[offset : offset + length]
+        if data := self._read_at(offset, length):
+            return data
+        self.check_unchanged()
+        raise SourceChanged(self.path, f"no bytes at offset {offset}")
 
     def check_unchanged(self) -> None:
         """Compare size, times and inode with those at opening.
 
+        What is kept in memory cannot change any more.
+
         :raises SourceChanged: Something is different; the message names it.
         """
+        if self._kept is not None:
+            return
         try:
-            now = FileVersion.of(os.stat(self._path))  # noqa: PTH116 - as it was opened
+            now = FileVersion.of(os.stat(self.path))  # noqa: PTH116 - as it was opened
         except FileNotFoundError:
-            raise SourceChanged(self._path, "it is gone") from None
+            raise SourceChanged(self.path, "it is gone") from None
         if now != self._version:
-            raise SourceChanged(self._path, self._version.changes(now))
-
-    async def fingerprint(
-        self, grid: int, limiter: CapacityLimiter, on_hashed: OnHashed
-    ) -> Fingerprint:
-        """Hash the file in a worker thread, or in a process where hashing would hold the GIL."""
-        if backend() == "portable":
-            found = await to_process.run_sync(
-                partial(fingerprint, self._path, grid=grid), cancellable=True, limiter=limiter
-            )
-        else:
-            work = partial(fingerprint, self._file, grid=grid, checkpoint=on_hashed)
-            found = await in_thread(work, limiter=limiter, on_cancel=on_hashed.stop)
-        if found.size != self.size:
-            raise SourceChanged(self._path, f"size {self.size} -> {found.size}")
-        return found
+            raise SourceChanged(self.path, self._version.changes(now))
 
     def close(self) -> None:
-        """Close the file, if it was opened."""
+        """Close the file, if it was opened, and give its memory back."""
         self._closers.close()
+        self._kept = None
 
 
 class SpooledContent:
     """A temporary file that holds what came as a stream."""
 
+    fingerprint = None
+
     def __init__(self, descriptor: int) -> None:
+        self._file = open(descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115 - the owner of the descriptor closes it
+        self._file.seek(0)
         self._read_at = _positional_reader(descriptor)
         self._size = os.fstat(descriptor).st_size
 
@@ -206,6 +265,15 @@ class SpooledContent:
         """Bytes."""
         return self._size
 
+    @property
+    def descriptor(self) -> int:
+        """The temporary file."""
+        return self._file.fileno()
+
+    def hash_some(self, fingerprinter: Fingerprinter, limit: int, checkpoint: Checkpoint) -> int:
+        """Hash up to ``limit`` more bytes."""
+        return fingerprinter.read_from(self._file, checkpoint, limit=limit)
+
     def read(self, offset: int, length: int) -> bytes:
         """Return up to ``length`` bytes from ``offset``."""
         return self._read_at(offset, length)
@@ -213,16 +281,12 @@ class SpooledContent:
     def check_unchanged(self) -> None:
         """Nobody else can reach a temporary file."""
 
-    async def fingerprint(
-        self, grid: int, limiter: CapacityLimiter, on_hashed: OnHashed
-    ) -> Fingerprint:
-        """Hash what was spooled, in a worker thread."""
-        work = partial(_hash, self, grid, on_hashed)
-        return await in_thread(work, limiter=limiter, on_cancel=on_hashed.stop)
-
 
 class BytesContent:
     """Bytes that are in memory already."""
+
+    descriptor = None
+    fingerprint = None
 
     def __init__(self, view: memoryview) -> None:
         self._view = view
@@ -232,27 +296,23 @@ class BytesContent:
         """Bytes."""
         return len(self._view)
 
+    def hash_some(self, fingerprinter: Fingerprinter, limit: int, checkpoint: Checkpoint) -> int:
+        """Hash up to ``limit`` more bytes."""
+        start = fingerprinter.length
+        end = min(start + limit, self.size)
+        while fingerprinter.length < end:
+            fingerprinter.update(
+                self._view[fingerprinter.length : min(fingerprinter.length + SLICE, end)]
+            )
+            checkpoint(fingerprinter.length)
+        return end - start
+
     def read(self, offset: int, length: int) -> memoryview:
         """Return a view of up to ``length`` bytes from ``offset``."""
         return self._view[offset : offset + length]
 
     def check_unchanged(self) -> None:
         """Whoever lends a buffer keeps it as it is until the upload is done."""
-
-    async def fingerprint(
-        self, grid: int, limiter: CapacityLimiter, on_hashed: OnHashed
-    ) -> Fingerprint:
-        """Hash the bytes in a worker thread."""
-        work = partial(_hash, self, grid, on_hashed)
-        return await in_thread(work, limiter=limiter, on_cancel=on_hashed.stop)
-
-
-def _hash(content: Content, grid: int, on_hashed: OnHashed) -> Fingerprint:
-    hasher = Fingerprinter(grid)
-    while piece := content.read(hasher.length, SLICE):
-        hasher.update(piece)
-        on_hashed(hasher.length)
-    return hasher.finish()
 
 
 def _flat(buffer: Buffer) -> memoryview:
@@ -284,14 +344,14 @@ def _positional_reader(descriptor: int) -> _Reader:
 
 
 async def _fill(spool: AsyncBufferedIOBase, source: object) -> None:
-    """Write a stream to a file, in pieces of :data:`SLICE` bytes or more however small it comes."""
+    """Write a stream to a file, in pieces that are worth a write however small it comes."""
     size, gathered = 0, bytearray()
     async with aclosing(_chunks(source)) as chunks:
         async for chunk in chunks:
             if not isinstance(chunk, bytes | bytearray | memoryview):
                 raise InvalidArgument(f"a source must give bytes, not {type(chunk).__name__}")
             gathered += chunk
-            if len(gathered) >= SLICE:
+            if len(gathered) >= _GATHERED:
                 size += len(gathered)
                 check_length(size)  # an endless stream must not fill the disk
                 await spool.write(gathered)
@@ -307,13 +367,18 @@ async def _chunks(source: object) -> AsyncGenerator[object, None]:
             async for chunk in items:
                 yield chunk
     elif callable(read := getattr(source, "read", None)):
-        read_one = read if inspect.iscoroutinefunction(read) else None
-        while chunk := await (read_one(SLICE) if read_one else in_abandonable_thread(read, SLICE)):
-            yield chunk
+        if inspect.iscoroutinefunction(read):
+            while chunk := await read(_READ):
+                yield chunk
+            return
+        with AbandonableThread() as thread:
+            while chunk := await thread.run(read, _READ):
+                yield chunk
     elif isinstance(source, Iterable):
         chunks, end = iter(source), object()
-        while (chunk := await in_abandonable_thread(next, chunks, end)) is not end:
-            yield chunk
+        with AbandonableThread() as thread:
+            while (chunk := await thread.run(next, chunks, end)) is not end:
+                yield chunk
     else:
         raise InvalidArgument(
             "a source is a path, bytes, a binary file object, or an (async) iterable of bytes, "

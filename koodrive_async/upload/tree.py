@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import attrs
 from anyio import to_thread
 
 from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
@@ -49,10 +48,11 @@ async def tree_items(
                 description=_description(folder),
             )
             continue
-        folders += reversed(listing.folders)
-        for path in listing.files:
+        folders += [folder / name for name in reversed(listing.folders)]
+        for name in listing.files:
+            path = folder / name
             yield UploadItem(
-                source=top / path, name=record_name(path.name), description=_description(path)
+                source=top / path, name=record_name(name), description=_description(path)
             )
 
 
@@ -77,29 +77,31 @@ def _description(path: PurePosixPath) -> str:
     return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 
-@attrs.frozen
-class _Listing:
-    files: tuple[PurePosixPath, ...]
-    folders: tuple[PurePosixPath, ...]
+class _Listing(NamedTuple):
+    """The names in one folder, sorted; no more than these, for a folder may hold very many."""
+
+    files: list[str]
+    folders: list[str]
 
 
 def _list(
     top: Path, folder: PurePosixPath, include: Sequence[str], exclude: Sequence[str]
 ) -> _Listing:
-    files, folders = [], []
+    found = _Listing([], [])
     with os.scandir(top / folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            path = folder / entry.name
-            if _matches(path, exclude):
+        for entry in entries:
+            if exclude and _matches(folder / entry.name, exclude):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                folders.append(path)
+                found.folders.append(entry.name)
             elif entry.is_file(follow_symlinks=False):
-                if not include or _matches(path, include):
-                    files.append(path)
+                if not include or _matches(folder / entry.name, include):
+                    found.files.append(entry.name)
             else:
-                logger.debug("neither a file nor a folder, left out: %s", path)
-    return _Listing(tuple(files), tuple(folders))
+                logger.debug("neither a file nor a folder, left out: %s", folder / entry.name)
+    found.files.sort()
+    found.folders.sort()
+    return found
 
 
 def _matches(path: PurePosixPath, patterns: Sequence[str]) -> bool:

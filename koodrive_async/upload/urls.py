@@ -37,7 +37,7 @@ class PartUrls:
         self._file_id = file_id
         self._announced = announced
         self._urls: dict[int, str] = {}
-        self._fetching = anyio.Lock()
+        self._fetching: anyio.Lock | None = None
         self._keep(answered)
 
     async def get(self, part_number: int, refused: str | None = None) -> str:
@@ -46,6 +46,9 @@ class PartUrls:
         :param refused: A URL that was refused: another one is wanted.
         :raises MalformedResponse: The service does not give one.
         """
+        if (known := self._urls.get(part_number, refused)) is not None and known != refused:
+            return known
+        self._fetching = self._fetching or anyio.Lock()
         async with self._fetching:
             # whoever waited here finds what the one before has fetched
             if self._urls.get(part_number, refused) == refused:

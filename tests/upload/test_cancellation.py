@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from koodrive_async import Module, RecordStatus
+from koodrive_async import ClientClosed, Module, RecordStatus
 from koodrive_async.emulator import Fault
 from koodrive_async.testing import connect
 from koodrive_async.upload import Phase
@@ -48,10 +48,32 @@ async def test_cancelling_leaves_nothing_behind(koodrive_emulator, make_file, ro
             async with drive.backup(device.device_id, Module.FOLDER) as session:
                 await session.upload(path, part_size=5 * MIB)
         assert asyncio.all_tasks() <= running_before
+        assert drive._uploader.means.connections.taken == 0
+        assert drive._uploader.means.memory.held == 0
         found = await anyio.to_thread.run_sync(open_files, tmp_path / "source")
         assert found == []
         assert (await drive.records.get(session.record.record_id)).status is RecordStatus.NEW
         await drive.locks.create(Module.FOLDER)  # the old one was given back
+
+
+async def test_closing_the_client_gives_up_what_is_on_its_way(koodrive_emulator, make_file):
+    koodrive_emulator.faults.add(Fault("latency", "part.put", seconds=60))
+    before = set(threading.enumerate())
+    drive = connect(koodrive_emulator)
+    await drive.__aenter__()
+    device = await drive.devices.bind("closed")
+
+    async def close_meanwhile():
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            upload = asyncio.create_task(session.upload(make_file(11 * MIB), part_size=5 * MIB))
+            await anyio.to_thread.run_sync(koodrive_emulator.seen.wait_active, "part.put")
+            await drive.__aexit__(None, None, None)
+            await upload
+
+    with pytest.raises(ClientClosed):
+        await close_meanwhile()
+    left = {thread for thread in threading.enumerate() if thread.name == "koodrive"} - before
+    assert left == set()
 
 
 async def test_a_lock_granted_while_its_holder_is_cancelled_is_given_back(
@@ -104,8 +126,7 @@ async def test_cancelling_a_task_stops_hashing_and_waits_for_its_thread(drive, d
         task = asyncio.ensure_future(upload)
         with pytest.raises(asyncio.CancelledError):
             await task
-        hashing = session._uploader.means.hashing
-        assert hashing.borrowed_tokens == 0
+        assert session._uploader.means.hashing.slots.taken == 0
     assert len(reports) == 1
     assert reports[0] < 400 * MIB
 

@@ -1,0 +1,176 @@
+"""One HTTP/1.1 connection to an object store: a part goes out, an answer comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from koodrive_async.upload.answer import receive_answer
+from koodrive_async.upload.sockets import CAN_SEND_FILES, ConnectionLostError, StallError
+
+if TYPE_CHECKING:
+    from koodrive_async.config import Timeouts
+    from koodrive_async.pace import Pace
+    from koodrive_async.upload.answer import Answer
+    from koodrive_async.upload.sockets import PatientSocket
+
+READ_AT_ONCE = 128 * 1024
+"""Bytes of a part that are in this process at a time, where the kernel cannot send them itself."""
+
+_SENT_AT_ONCE = 4 * 1024 * 1024
+_READ_AHEAD = 16 * 1024 * 1024
+"""Bytes of a part that the kernel is told about: from a cold disk that sent an eighth more."""
+
+_SENT_WITH_HEAD = 64 * 1024
+_STEPS_PER_SECOND = 20
+"""How finely a limited bandwidth is spread."""
+
+_SUCCESS = 2
+
+
+class Body(Protocol):
+    """The bytes of a file, at their offsets in it."""
+
+    @property
+    def descriptor(self) -> int | None:
+        """A file that the kernel can read; None for bytes in memory."""
+
+    def read(self, offset: int, length: int) -> bytes | bytearray | memoryview:
+        """Return up to ``length`` bytes from ``offset``, and at least one."""
+
+
+class HandshakeError(Exception):
+    """They did not come to speak TLS; nothing of a part was sent."""
+
+    def __init__(self, reason: StallError | ConnectionLostError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class StaleError(Exception):
+    """A kept connection had been closed, or said something, before it was used again."""
+
+
+class StoreConnection:
+    """A connection that one worker thread at a time sends parts on.
+
+    :ivar reusable: Whether another part can follow.
+    :ivar taken: Bytes of the last request that the socket took.
+    """
+
+    def __init__(self, sock: PatientSocket, timeouts: Timeouts, pace: Pace | None) -> None:
+        self.sock = sock
+        self._timeouts = timeouts
+        self._pace = pace
+        self.reusable = False
+        self.taken = 0
+
+    def put(self, head: bytes, body: Body, offset: int, size: int) -> Answer:
+        """Send a part, all of it, and read the answer; blocks.
+
+        :param head: The request line and the headers.
+        :raises StaleError: It was kept for too long; nothing was sent.
+        :raises HandshakeError: TLS was wanted and could not be spoken.
+        :raises StallError: A wait took too long.
+        :raises ConnectionLostError: The connection broke, and no answer had come before that.
+        :raises http.client.HTTPException: What came is no answer.
+        :raises ssl.SSLCertVerificationError: The other side is not trusted.
+        :raises AbortedError: It was aborted.
+        :raises OSError: The body cannot be read.
+        """
+        kept, self.reusable = self.reusable, False
+        if kept and not self.sock.is_quiet():
+            raise StaleError
+        self.taken = 0
+        try:
+            self.sock.shake_hands(self._timeouts.connect)
+        except (StallError, ConnectionLostError) as error:
+            raise HandshakeError(error) from None
+        patience = self._timeouts.stall + self._timeouts.answer
+        try:
+            complete = self._send(head, body, offset, size)
+        except ConnectionLostError as lost:
+            # servers refuse large bodies by answering and closing
+            complete, answer, whole = False, self._answer_before(lost), False
+        else:
+            answer, whole = receive_answer(self.sock, patience)
+        if answer.status // 100 == _SUCCESS and not complete:
+            raise http.client.HTTPException("nothing can have succeeded before it was sent")
+        self.reusable = complete and whole
+        return answer
+
+    # --- the request ---------------------------------------------------------------------------
+
+    def _send(self, head: bytes, body: Body, offset: int, size: int) -> bool:
+        """Return whether all of it was taken; otherwise an answer is waiting."""
+        if body.descriptor is None and size <= _SENT_WITH_HEAD:
+            return self._send_bytes(memoryview(head + body.read(offset, size) if size else head))
+        if not self._send_bytes(memoryview(head)):
+            return False
+        end = offset + size
+        if body.descriptor is not None:
+            _read_ahead(body.descriptor, offset, min(size, _READ_AHEAD))
+        if body.descriptor is not None and self.sock.plain and CAN_SEND_FILES:
+            taken = self._send_file(body.descriptor, offset, end)
+            if taken is None:
+                return False
+            offset += taken
+        while offset < end:
+            piece = memoryview(body.read(offset, min(READ_AT_ONCE, end - offset)))
+            if not self._send_bytes(piece):
+                return False
+            offset += len(piece)
+        return True
+
+    def _send_file(self, descriptor: int, offset: int, end: int) -> int | None:
+        """Return the bytes that the kernel sent, or None when an answer is waiting.
+
+        Less than all is no error yet: reading the rest tells what is wrong with the file.
+        """
+        start = offset
+        while offset < end:
+            step = self._step(min(_SENT_AT_ONCE, end - offset))
+            try:
+                sent = self.sock.send_file(descriptor, offset, step, self._timeouts.stall)
+            except OSError:
+                break
+            if sent is None:
+                return None
+            if not sent:
+                break
+            offset += sent
+            self._took(sent)
+        return offset - start
+
+    def _send_bytes(self, data: memoryview) -> bool:
+        while data:
+            sent = self.sock.send(data[: self._step(len(data))], self._timeouts.stall)
+            if sent is None:
+                return False
+            data = data[sent:]
+            self._took(sent)
+        return True
+
+    def _step(self, size: int) -> int:
+        if self._pace is None:
+            return size
+        return min(size, max(1, int(self._pace.rate / _STEPS_PER_SECOND)))
+
+    def _took(self, sent: int) -> None:
+        self.taken += sent
+        if self._pace is not None and (delay := self._pace.delay(sent)):
+            self.sock.pause(delay)
+
+    def _answer_before(self, lost: ConnectionLostError) -> Answer:
+        try:
+            return receive_answer(self.sock, self._timeouts.answer)[0]
+        except (ConnectionLostError, StallError, http.client.HTTPException):
+            raise lost from None
+
+
+def _read_ahead(descriptor: int, offset: int, size: int) -> None:
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):  # it is no more than advice
+            os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_WILLNEED)

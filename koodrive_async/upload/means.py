@@ -1,0 +1,83 @@
+"""What everything that one client uploads shares: threads, connections, memory, patience."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from koodrive_async.pace import Pace
+from koodrive_async.threads import ThreadPool
+from koodrive_async.upload.adaptive import AdaptiveLimit, FixedLimit
+from koodrive_async.upload.budget import MemoryBudget, Shares
+from koodrive_async.upload.hash_pool import HashPool
+from koodrive_async.upload.lane import ThreadLane
+from koodrive_async.upload.slots import FairSlots
+
+if TYPE_CHECKING:
+    import ssl
+
+    from koodrive_async.config import Limits, RetryPolicy, Timeouts
+    from koodrive_async.resources import Files
+    from koodrive_async.transport.clock import Clock
+    from koodrive_async.upload.adaptive import ConnectionLimit
+    from koodrive_async.upload.lane import PartSender
+
+_SPARE_THREADS = 4
+"""Threads for short work, beside those for hashing and sending: opening, listing, planning."""
+
+
+@attrs.frozen(kw_only=True)
+class Means:
+    """The shared means of a client that is open.
+
+    :ivar connections: Slots for parts on their way, as many as ``limit`` says.
+    :ivar memory: What small files are kept in.
+    """
+
+    files: Files
+    retry: RetryPolicy
+    clock: Clock
+    threads: ThreadPool
+    hashing: HashPool
+    memory: MemoryBudget
+    sender: PartSender
+    limit: ConnectionLimit
+    connections: FairSlots
+
+    @classmethod
+    def within(
+        cls,
+        limits: Limits,
+        *,
+        files: Files,
+        timeouts: Timeouts,
+        retry: RetryPolicy,
+        clock: Clock,
+        tls: ssl.SSLContext,
+    ) -> Means:
+        """Make what the limits allow."""
+        shares = Shares.of(limits)
+        threads = ThreadPool(shares.connections + shares.hash_workers + _SPARE_THREADS)
+        limit: ConnectionLimit
+        if limits.connections == "auto":
+            limit = AdaptiveLimit(most=shares.connections)
+        else:
+            limit = FixedLimit(shares.connections)
+        pace = None if limits.bandwidth is None else Pace(limits.bandwidth)
+        return cls(
+            files=files,
+            retry=retry,
+            clock=clock,
+            threads=threads,
+            hashing=HashPool(threads, shares.hash_workers),
+            memory=MemoryBudget(shares.kept),
+            sender=ThreadLane(threads, tls, timeouts, pace),
+            limit=limit,
+            connections=FairSlots(lambda: limit.limit),
+        )
+
+    async def aclose(self) -> None:
+        """Give up what is on its way; no thread or connection is left."""
+        await self.sender.aclose()
+        await self.threads.aclose()

@@ -1,0 +1,198 @@
+"""A socket whose every wait has an end, plain or with TLS, for one worker thread at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import selectors
+import socket
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+CAN_SEND_FILES: Final = hasattr(os, "sendfile")
+
+# What a connection that is gone says, and a file never does.
+_GONE = frozenset(
+    {
+        errno.EPIPE,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+    }
+)
+
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+class ConnectionLostError(Exception):
+    """The connection broke; the text says how."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(reason.strerror or type(reason).__name__)
+
+
+class StallError(Exception):
+    """Nothing came or went for too long."""
+
+
+class AbortedError(Exception):
+    """The connection was given up from outside."""
+
+
+class PatientSocket:
+    """A connected socket that waits for the other side only so long.
+
+    Every method may raise :exc:`StallError`, :exc:`ConnectionLostError`, or after :meth:`abort`
+    :exc:`AbortedError`. Only :meth:`abort` and :meth:`is_quiet` may be called from other threads.
+
+    :param sock: Connected.
+    :param tls: To be spoken on it, with ``host``; None for none.
+    """
+
+    def __init__(self, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock = sock
+        self._tls = tls
+        self._host = host
+        self._aborted = threading.Event()
+
+    @property
+    def plain(self) -> bool:
+        """Whether bytes travel as they are, so that the kernel may send files by itself."""
+        return self._tls is None
+
+    def shake_hands(self, seconds: float) -> None:
+        """Begin to speak TLS, if that is wanted and has not been done.
+
+        :raises ssl.SSLCertVerificationError: Nobody trusted vouches for the other side.
+        """
+        if self._tls is None or isinstance(self._sock, ssl.SSLSocket):
+            return None
+        try:
+            self._sock.getpeername()  # one that has gone would leave an open socket behind
+            secure = self._tls.wrap_socket(
+                self._sock, server_hostname=self._host, do_handshake_on_connect=False
+            )
+        except OSError as error:
+            raise self._lost(error) from None
+        self._sock = secure
+        self._check()
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return secure.do_handshake()
+            except ssl.SSLWantReadError:
+                self._wait(selectors.EVENT_READ, deadline)
+            except ssl.SSLWantWriteError:
+                self._wait(selectors.EVENT_WRITE, deadline)
+            except ssl.SSLCertVerificationError:
+                raise
+            except OSError as error:
+                raise self._lost(error) from None
+
+    def send(self, data: memoryview, patience: float) -> int | None:
+        """Send some of the data.
+
+        :param patience: Seconds to wait until anything of it can be sent.
+        :returns: Bytes sent, or None when an answer is there already and no more is taken.
+        """
+        while True:
+            try:
+                return self._sock.send(data)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                if self._answered_meanwhile(patience):
+                    return None
+            except ssl.SSLWantReadError:
+                self._wait(selectors.EVENT_READ, time.monotonic() + patience)
+            except OSError as error:
+                raise self._lost(error) from None
+
+    def send_file(self, descriptor: int, offset: int, size: int, patience: float) -> int | None:
+        """Let the kernel send some bytes of a file.
+
+        :returns: As :meth:`send`; 0 at the end of the file.
+        :raises OSError: The file cannot be read, or not in this way.
+        """
+        while True:
+            try:
+                return os.sendfile(self._sock.fileno(), descriptor, offset, size)
+            except BlockingIOError:
+                if self._answered_meanwhile(patience):
+                    return None
+            except OSError as error:
+                if error.errno in _GONE or self._aborted.is_set():
+                    raise self._lost(error) from None
+                raise
+
+    def receive_into(self, buffer: WriteableBuffer, deadline: float) -> int:
+        """Receive some bytes; 0 at the end of the stream.
+
+        :param deadline: By :func:`time.monotonic`.
+        """
+        while True:
+            self._check()
+            try:
+                return self._sock.recv_into(buffer)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(selectors.EVENT_READ, deadline)
+            except ssl.SSLWantWriteError:
+                self._wait(selectors.EVENT_WRITE, deadline)
+            except OSError as error:
+                raise self._lost(error) from None
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless it is aborted."""
+        if self._aborted.wait(seconds):
+            raise AbortedError
+
+    def is_quiet(self) -> bool:
+        """Return whether nothing has come, not even the end: it can be used once more."""
+        with _Selector() as selector:
+            selector.register(self._sock, selectors.EVENT_READ)
+            return not selector.select(0)
+
+    def abort(self) -> None:
+        """Make whatever waits on this socket end at once."""
+        self._aborted.set()
+        with contextlib.suppress(OSError):  # the other side may have been faster
+            # not the method of an SSLSocket, which would first go back to speaking plainly
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close it."""
+        self._sock.close()
+
+    def _answered_meanwhile(self, patience: float) -> bool:
+        """Wait until more can be sent; return True if an answer came first."""
+        # with TLS what can be read may be no answer but a session ticket
+        events = selectors.EVENT_WRITE | (selectors.EVENT_READ if self.plain else 0)
+        ready = self._wait(events, time.monotonic() + patience)
+        return not ready & selectors.EVENT_WRITE
+
+    def _wait(self, events: int, deadline: float) -> int:
+        self._check()
+        with _Selector() as selector:
+            selector.register(self._sock, events)
+            for _, ready in selector.select(max(0.0, deadline - time.monotonic())):
+                self._check()
+                return int(ready)
+        self._check()
+        raise StallError
+
+    def _lost(self, error: OSError) -> Exception:
+        return AbortedError() if self._aborted.is_set() else ConnectionLostError(error)
+
+    def _check(self) -> None:
+        if self._aborted.is_set():
+            raise AbortedError

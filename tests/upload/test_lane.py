@@ -1,0 +1,218 @@
+"""The connections that parts travel on: made, kept, replaced, and closed."""
+
+from __future__ import annotations
+
+import socket
+
+import anyio
+import pytest
+
+from koodrive_async import (
+    ConnectionFailed,
+    DeadlineExceeded,
+    PartRejected,
+)
+from koodrive_async.upload import lane as lane_module
+from tests.sample import sample
+from tests.upload.raw_server import (
+    LARGE,
+    MIB,
+    OK,
+    answering,
+    full_server,
+    open_lane,
+    put,
+    serving,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def lane():
+    async with open_lane() as opened:
+        yield opened
+
+
+# --- kept connections --------------------------------------------------------------------------
+
+
+async def test_a_connection_is_used_again(lane):
+    async with serving() as server:
+        for size in (3, 0, 2 * MIB, 3):
+            await put(lane, server.url, sample(size))
+    assert server.connections == 1
+    assert [len(request.body) for request in server.requests] == [3, 0, 2 * MIB, 3]
+
+
+async def test_parts_at_the_same_time_have_connections_of_their_own(lane):
+    async def wait_for_the_other(connection):
+        await connection.request()
+        here.append(connection)
+        if len(here) == 2:
+            both.set()
+        await both.wait()
+        await connection.send(OK)
+
+    here: list[object] = []
+    both = anyio.Event()
+    async with serving(wait_for_the_other) as server, anyio.create_task_group() as group:
+        group.start_soon(put, lane, server.url)
+        group.start_soon(put, lane, server.url)
+    assert server.connections == 2
+
+
+async def test_each_origin_has_connections_of_its_own(lane):
+    async with serving() as one, serving() as other:
+        for server in (one, other, one, other):
+            await put(lane, server.url)
+    assert (one.connections, other.connections) == (1, 1)
+    assert (len(one.requests), len(other.requests)) == (2, 2)
+
+
+async def test_a_connection_that_was_closed_while_idle_is_replaced(lane):
+    async with serving(answering(OK)) as server:
+        for _ in range(3):
+            await put(lane, server.url)
+    assert server.connections == 3
+
+
+async def test_a_connection_that_is_closed_as_the_next_part_comes_is_replaced(lane):
+    async def serve_one(connection):
+        await connection.request()
+        await connection.send(OK)
+        await connection.head()  # of the next: too late
+
+    async with serving(serve_one) as server:
+        await put(lane, server.url)
+        await put(lane, server.url)
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+async def test_a_connection_that_the_server_will_close_is_not_used_again(lane, answer):
+    async def announce_the_end(connection):
+        await connection.request()
+        await connection.send(answer)
+        await connection.left()
+
+    async with serving(announce_the_end) as server:
+        await put(lane, server.url)
+        await put(lane, server.url)
+    assert server.connections == 2
+
+
+async def test_a_connection_with_more_than_an_answer_on_it_is_not_used_again(lane):
+    async def talk_on(connection):
+        await connection.request()
+        await connection.send(OK + b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        await connection.left()
+
+    async with serving(talk_on) as server:
+        await put(lane, server.url)
+        await put(lane, server.url)
+    assert server.connections == 2
+
+
+async def test_what_comes_while_a_connection_is_idle_is_no_answer_to_the_next_part(
+    lane,
+):
+    async def talk_late(connection):
+        await connection.request()
+        await connection.send(OK)
+        await idle.wait()
+        await connection.send(b"HTTP/1.1 408 Too Late\r\nContent-Length: 0\r\n\r\n")
+        talked.set()
+        await connection.request()
+        await connection.send(OK)
+
+    idle, talked = anyio.Event(), anyio.Event()
+    async with serving(talk_late) as server:
+        await put(lane, server.url)
+        idle.set()
+        await talked.wait()
+        await put(lane, server.url)
+    assert server.connections == 2
+
+
+async def test_a_connection_is_not_used_again_after_an_early_answer(lane):
+    async def refuse(connection):
+        await connection.head()
+        await connection.send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+        await anyio.sleep_forever()
+
+    async with serving(refuse) as server:
+        for _ in range(2):
+            with pytest.raises(PartRejected):
+                await put(lane, server.url, LARGE)
+    assert server.connections == 2
+
+
+async def test_a_connection_is_used_again_after_a_refusal(lane):
+    async def refuse(connection):
+        while True:
+            await connection.request()
+            await connection.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno")
+
+    async with serving(refuse) as server:
+        for _ in range(2):
+            with pytest.raises(PartRejected):
+                await put(lane, server.url)
+    assert server.connections == 1
+
+
+async def test_idle_connections_are_closed_after_a_while(lane, monkeypatch):
+    async def wait_for_the_end(connection):
+        await connection.request()
+        await connection.send(OK)
+        await connection.left()
+        ended.set()
+
+    ended = anyio.Event()
+    monkeypatch.setattr(lane_module, "KEEP_ALIVE", 0.01)
+    async with serving(wait_for_the_end) as server:
+        await put(lane, server.url)
+        await ended.wait()
+        await put(lane, server.url)
+    assert server.connections == 2
+
+
+async def test_idle_connections_are_closed_with_the_lane(lane):
+    async def wait_for_the_end(connection):
+        await connection.request()
+        await connection.send(OK)
+        await connection.left()
+        ended.set()
+
+    ended = anyio.Event()
+    async with serving(wait_for_the_end) as server:
+        await put(lane, server.url)
+        await lane.aclose()
+        await ended.wait()
+
+
+# --- connecting --------------------------------------------------------------------------------
+
+
+async def test_a_refused_connection_says_where_and_that_nothing_was_sent(lane):
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        with pytest.raises(ConnectionFailed, match=f"cannot connect to 127.0.0.1:{port}") as error:
+            await put(lane, f"http://127.0.0.1:{port}/?secret")
+    assert not error.value.sent
+    assert "secret" not in str(error.value)
+
+
+async def test_a_server_that_does_not_accept_is_left_at_the_deadline():
+    with full_server() as url:
+        async with open_lane(connect=0.05) as lane:
+            with pytest.raises(DeadlineExceeded, match=r"Timeouts\.connect") as error:
+                await put(lane, url)
+    assert not error.value.sent

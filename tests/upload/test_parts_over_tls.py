@@ -1,0 +1,137 @@
+"""Parts travel over TLS as they do without, and only to whom somebody trusted vouches for."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+import trustme
+
+from koodrive_async import ConnectionFailed, DeadlineExceeded, RetryPolicy, UntrustedCertificate
+from koodrive_async.threads import ThreadPool
+from koodrive_async.transport.retry import Failure, delay_before_retry
+from koodrive_async.upload.budget import MemoryBudget
+from koodrive_async.upload.plan import PlannedPart
+from koodrive_async.upload.source import open_source
+from tests.sample import sample
+from tests.upload.raw_server import MIB, open_lane, put, serving, silent
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def lane():
+    async with open_lane() as opened:
+        yield opened
+
+
+def server_context(authority, *names):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+def client_context(authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def server_tls(authority):
+    return server_context(authority, "127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def client_tls(authority):
+    return client_context(authority)
+
+
+@pytest.fixture
+async def secure_lane(client_tls):
+    async with open_lane(tls=client_tls) as opened:
+        yield opened
+
+
+async def test_a_connection_with_tls_is_used_again(secure_lane, server_tls):
+    async with serving(tls=server_tls) as server:
+        for size in (3, 0, 2 * MIB, 3):
+            await put(secure_lane, server.url, sample(size))
+    assert server.connections == 1
+    assert [len(request.body) for request in server.requests] == [3, 0, 2 * MIB, 3]
+
+
+@pytest.mark.parametrize("secure", [True, False])
+@pytest.mark.parametrize("kind", ["path", "small path", "bytes", "stream"])
+async def test_every_source_arrives_as_it_is_plain_and_with_tls(
+    lane, secure_lane, server_tls, make_file, secure, kind
+):
+    data = sample(MIB if kind == "small path" else 6 * MIB + 5)
+    path = make_file(len(data))
+    source = {"bytes": data, "stream": [data]}.get(kind, path)
+    start, size = 77, len(data) - 99
+    pool = ThreadPool(1)
+    async with (
+        serving(tls=server_tls if secure else None) as server,
+        open_source(source, pool, MemoryBudget(MIB)) as content,
+    ):
+        sending = secure_lane if secure else lane
+        await sending.send(PlannedPart(1, start, size), content, server.url)
+    await pool.aclose()
+    assert server.requests[0].body == data[start : start + size]
+
+
+async def untrusted(server_context, client_context):
+    async with (
+        serving(tls=server_context) as server,
+        open_lane(tls=client_context) as lane,
+    ):
+        with pytest.raises(UntrustedCertificate, match="certificate is not trusted") as error:
+            await put(lane, server.url)
+        assert server.requests == []
+    return error.value
+
+
+async def test_a_certificate_of_another_host_is_not_trusted(authority, client_tls):
+    error = await untrusted(server_context(authority, "example.org"), client_tls)
+    assert not error.sent
+
+
+async def test_a_certificate_nobody_vouches_for_is_not_trusted_and_not_tried_again(client_tls):
+    error = await untrusted(server_context(trustme.CA(), "127.0.0.1"), client_tls)
+    assert not error.sent
+    failure = Failure(error, attempt=1, repeatable=True, policy=RetryPolicy())
+    assert delay_before_retry(failure) is None
+
+
+async def test_a_server_without_tls_is_a_failed_connection(secure_lane):
+    async def speak_plainly(connection):
+        await connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with serving(speak_plainly) as server:
+        with pytest.raises(ConnectionFailed, match="cannot connect") as error:
+            await put(secure_lane, f"https://127.0.0.1:{server.port}/")
+    assert not error.value.sent
+    assert not isinstance(error.value, UntrustedCertificate)
+
+
+async def test_a_server_that_leaves_instead_of_speaking_tls_is_a_failed_connection(secure_lane):
+    async def leave(connection):
+        connection.reset()
+
+    async with serving(leave) as server:
+        with pytest.raises(ConnectionFailed) as error:
+            await put(secure_lane, f"https://127.0.0.1:{server.port}/")
+    assert not error.value.sent
+
+
+async def test_a_server_that_says_nothing_of_tls_is_left_at_the_deadline(client_tls):
+    async with serving(silent) as server, open_lane(tls=client_tls, connect=0.05) as lane:
+        with pytest.raises(DeadlineExceeded, match=r"Timeouts\.connect") as error:
+            await put(lane, f"https://127.0.0.1:{server.port}/")
+    assert not error.value.sent
