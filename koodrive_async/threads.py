@@ -41,7 +41,8 @@ class ThreadPool:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._turn = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._idle = 0
+        # a token for each idle thread: a deque needs no lock, which threads would queue up for
+        self._idle: deque[None] = deque()
         self._ended: deque[_Job] = deque()
         self._settling = False
         self._closed = False
@@ -82,15 +83,15 @@ class ThreadPool:
                 return
             thread = threading.Thread(target=self._work, args=(loop,), name="koodrive")
             self._threads.append(thread)
-            self._idle += 1
+            self._idle.append(None)
             thread.start()
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while (job := self._jobs.get()) is not None:
-            with self._turn:
-                self._idle -= 1
-            # here and not in the loop: to begin a thread is to wait for it, and that may take long
-            self._begin_another(loop)
+            self._idle.pop()
+            if not self._idle and len(self._threads) < self._size:
+                # here and not in the loop: to begin a thread is to wait for it
+                self._begin_another(loop)
             if job.begin():
                 job.run()
             self._ended.append(job)
@@ -99,8 +100,7 @@ class ThreadPool:
                 self._settling = True
                 with contextlib.suppress(RuntimeError):  # the loop may be gone by now
                     loop.call_soon_threadsafe(self._settle)
-            with self._turn:
-                self._idle += 1
+            self._idle.append(None)
 
     def _settle(self) -> None:
         self._settling = False  # first: what ends from now on asks for another call

@@ -86,7 +86,7 @@ class Uploader:
         if item.part_size is not None:
             plan_parts(0, item.part_size)  # refuses a bad one before anything is read
         began = time.perf_counter()
-        async with open_source(item.source, means.threads, means.memory) as content:
+        async with open_source(item.source, means.short_work, means.memory) as content:
             upload = FileUpload(
                 means=means,
                 item=item,
@@ -102,5 +102,5 @@ class Uploader:
 
 async def _plan(means: Means, size: int, part_size: int | None) -> Plan:
     if size > MANY_PARTS * DEFAULT_PART_SIZE:
-        return await means.threads.run(plan_parts, size, part_size)
+        return await means.short_work.run(plan_parts, size, part_size)
     return plan_parts(size, part_size)

@@ -118,7 +118,7 @@ class FileUpload:
         self, fingerprint: Fingerprint
     ) -> tuple[CreatedBackupFile, tuple[MultiPartInfo, ...]]:
         if len(self.plan) > MANY_PARTS:
-            parts = await self.means.threads.run(_announcement, self.plan, fingerprint)
+            parts = await self.means.short_work.run(_announcement, self.plan, fingerprint)
         else:
             parts = _announcement(self.plan, fingerprint)
         item = self.item
@@ -143,7 +143,7 @@ class FileUpload:
         prove = partial(proof_code, origin, self.plan.size, self._read)
         if self.content.descriptor is None:
             return prove()
-        return await self.means.threads.run(prove)
+        return await self.means.short_work.run(prove)
 
     def _read(self, offset: int, length: int) -> bytes:
         return bytes(self.content.read(offset, length))

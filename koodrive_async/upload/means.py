@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     from koodrive_async.upload.adaptive import ConnectionLimit
     from koodrive_async.upload.lane import PartSender
 
-_SPARE_THREADS = 4
-"""Threads for short work, beside those for hashing and sending: opening, listing, planning."""
+_SHORT_WORK = 4
+"""Threads for opening, small files and planning: more would only wait for each other."""
 
 
 @attrs.frozen(kw_only=True)
 class Means:
     """The shared means of a client that is open.
 
+    :ivar short_work: Threads that are free in a moment, whatever hashing and sending take.
+    :ivar threads: One for each part on its way and each file that is hashed.
     :ivar connections: Slots for parts on their way, as many as ``limit`` says.
     :ivar memory: What small files are kept in.
     """
@@ -38,6 +40,7 @@ class Means:
     files: Files
     retry: RetryPolicy
     clock: Clock
+    short_work: ThreadPool
     threads: ThreadPool
     hashing: HashPool
     memory: MemoryBudget
@@ -58,7 +61,7 @@ class Means:
     ) -> Means:
         """Make what the limits allow."""
         shares = Shares.of(limits)
-        threads = ThreadPool(shares.connections + shares.hash_workers + _SPARE_THREADS)
+        threads = ThreadPool(shares.connections + shares.hash_workers)
         limit: ConnectionLimit
         if limits.connections == "auto":
             limit = AdaptiveLimit(most=shares.connections)
@@ -69,6 +72,7 @@ class Means:
             files=files,
             retry=retry,
             clock=clock,
+            short_work=ThreadPool(_SHORT_WORK),
             threads=threads,
             hashing=HashPool(threads, shares.hash_workers),
             memory=MemoryBudget(shares.kept),
@@ -81,3 +85,4 @@ class Means:
         """Give up what is on its way; no thread or connection is left."""
         await self.sender.aclose()
         await self.threads.aclose()
+        await self.short_work.aclose()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
+import select
 import selectors
 import socket
 import ssl
@@ -30,8 +32,7 @@ _GONE = frozenset(
         errno.ENETDOWN,
     }
 )
-
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+_EVENTS = (selectors.EVENT_READ, selectors.EVENT_WRITE)
 
 
 class ConnectionLostError(Exception):
@@ -158,9 +159,7 @@ class PatientSocket:
 
     def is_quiet(self) -> bool:
         """Return whether nothing has come, not even the end: it can be used once more."""
-        with _Selector() as selector:
-            selector.register(self._sock, selectors.EVENT_READ)
-            return not selector.select(0)
+        return not _ready(self._sock, selectors.EVENT_READ, 0)
 
     def abort(self) -> None:
         """Make whatever waits on this socket end at once."""
@@ -182,13 +181,11 @@ class PatientSocket:
 
     def _wait(self, events: int, deadline: float) -> int:
         self._check()
-        with _Selector() as selector:
-            selector.register(self._sock, events)
-            for _, ready in selector.select(max(0.0, deadline - time.monotonic())):
-                self._check()
-                return int(ready)
+        ready = _ready(self._sock, events, max(0.0, deadline - time.monotonic()))
         self._check()
-        raise StallError
+        if not ready:
+            raise StallError
+        return ready
 
     def _lost(self, error: OSError) -> Exception:
         return AbortedError() if self._aborted.is_set() else ConnectionLostError(error)
@@ -196,3 +193,25 @@ class PatientSocket:
     def _check(self) -> None:
         if self._aborted.is_set():
             raise AbortedError
+
+
+def _ready(sock: socket.socket, events: int, seconds: float) -> int:
+    """Wait for a socket, and return what it is ready for; 0 when the time is over."""
+    if not hasattr(select, "poll"):
+        readers = [sock] if events & selectors.EVENT_READ else []
+        writers = [sock] if events & selectors.EVENT_WRITE else []
+        found = select.select(readers, writers, [], seconds)
+        return sum(event for event, ready in zip(_EVENTS, found, strict=False) if ready)
+    poll = select.poll()  # by itself, for a selector around it costs more than the wait
+    wanted = (select.POLLIN if events & selectors.EVENT_READ else 0) | (
+        select.POLLOUT if events & selectors.EVENT_WRITE else 0
+    )
+    poll.register(sock, wanted)
+    for _, ready in poll.poll(math.ceil(seconds * 1000)):
+        # an error or the end of the stream can be read, and written to
+        both = ready & ~(select.POLLIN | select.POLLOUT)
+        return events & (
+            (selectors.EVENT_READ if both or ready & select.POLLIN else 0)
+            | (selectors.EVENT_WRITE if both or ready & select.POLLOUT else 0)
+        )
+    return 0

@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import ExitStack, aclosing, asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
@@ -17,13 +18,14 @@ import anyio
 import attrs
 
 from koodrive_async.errors import InvalidArgument, SourceChanged
-from koodrive_async.hashing import Fingerprint, Fingerprinter, backend
+from koodrive_async.hashing import Fingerprint
 from koodrive_async.resources.files import check_length
 from koodrive_async.threads import AbandonableThread
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
+    from koodrive_async.hashing import Fingerprinter
     from koodrive_async.threads import ThreadPool
     from koodrive_async.upload.budget import MemoryBudget
 
@@ -38,6 +40,12 @@ SLICE = 1024 * 1024
 
 SMALL = SLICE
 """Bytes up to which a file is read once, and kept until it has been sent."""
+
+_NO_MIDSTATES = 2 * SMALL
+"""A grid with no points in a small file, which is one part."""
+
+_TO_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""How a file is opened: a pipe in its place must not wait for its other end."""
 
 _GATHERED = 64 * 1024
 """Bytes of a stream that are gathered before they are written to its spool."""
@@ -165,33 +173,37 @@ class FileContent:
         :raises OSError: It is missing, not a regular file, or may not be read.
         :raises SourceChanged: It was written to while it was read.
         """
-        # Looked at before it is opened: opening a pipe would wait for its other end.
-        kind = os.stat(self.path).st_mode  # noqa: PTH116 - the path is kept as it was spelt
-        if stat.S_ISDIR(kind):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
-        if not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "not a regular file; open it and pass the file", self.path)
-        opened = open(self.path, "rb", buffering=0)  # noqa: SIM115, PTH123 - closed by close()
+        descriptor = os.open(self.path, _TO_READ)
+        try:
+            status = os.fstat(descriptor)
+            _check_kind(self.path, status.st_mode)
+            self._version = FileVersion.of(status)
+            if self.size <= SMALL and self._memory.take(self.size):
+                self._closers.callback(self._memory.give_back, self.size)
+                self._keep(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if self._kept is not None:
+            os.close(descriptor)
+            return
+        opened = open(descriptor, "rb", buffering=0)  # noqa: SIM115, PTH123 - closed by close()
         self._file = self._closers.enter_context(opened)
-        self._version = FileVersion.of(os.fstat(self._file.fileno()))
-        self._read_at = _positional_reader(self._file.fileno())
-        if self.size <= SMALL and backend() != "portable" and self._memory.take(self.size):
-            self._closers.callback(self._memory.give_back, self.size)
-            self._keep()
+        self._read_at = _positional_reader(descriptor)
 
-    def _keep(self) -> None:
+    def _keep(self, descriptor: int) -> None:
+        """Read and hash it; few system calls, for each is a chance to lose the GIL."""
         kept = b""
         # some file systems give a file bit by bit; one byte more than there should be is too much
-        while len(kept) <= self.size and (some := self._file.read(self.size + 1 - len(kept))):
+        while len(kept) <= self.size and (some := os.read(descriptor, self.size + 1 - len(kept))):
             kept += some
-        self.check_unchanged()
-        if len(kept) != self.size:
-            raise SourceChanged(self.path, f"size {self.size} -> {len(kept)}")
-        fingerprinter = Fingerprinter()
-        fingerprinter.update(kept)
-        self.fingerprint = fingerprinter.finish()
+            if len(kept) == self.size:
+                break
+        now = FileVersion.of(os.fstat(descriptor))
+        if now != self._version or len(kept) != self.size:
+            raise SourceChanged(self.path, self._version.changes(now) or "it was being written")
+        self.fingerprint = Fingerprint(self.size, sha256(kept).hexdigest(), _NO_MIDSTATES, b"")
         self._kept = kept
-        self._file.close()
 
     @property
     def size(self) -> int:
@@ -247,6 +259,13 @@ class FileContent:
         """Close the file, if it was opened, and give its memory back."""
         self._closers.close()
         self._kept = None
+
+
+def _check_kind(path: str, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file; open it and pass the file", path)
 
 
 class SpooledContent:

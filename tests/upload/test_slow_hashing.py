@@ -36,7 +36,7 @@ asyncio.run(main(sys.argv[1]))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the process in /proc")
 def test_the_portable_backend_hashes_files_in_another_process(make_file):
-    path = make_file(100_000)
+    path = make_file(1024 * 1024 + 1)
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(path)],
         env={**os.environ, "KOODRIVE_SHA256_BACKEND": "portable"},
