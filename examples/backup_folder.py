@@ -15,8 +15,8 @@ import time
 from koodrive_async import KooDrive, Limits, Module, UploadFailure
 from koodrive_async.emulator import Emulator
 
-# Parts on their way at the same time, over all files, and the memory they may take together.
-LIMITS = Limits(connections=16, memory=64 * 1024 * 1024, files_in_flight=32)
+# What all files together may take. How many connections carry the most is found out on the way.
+LIMITS = Limits(memory=64 * 1024 * 1024, files_in_flight=64)
 
 
 async def back_up(folder: str) -> int:

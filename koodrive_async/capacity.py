@@ -10,6 +10,9 @@ MIB = 1024 * 1024
 
 MIN_MEMORY = 4 * MIB
 _MEMORY = 32 * MIB
+_MEMORY_FOR_A_CORE = 2 * MIB
+"""Half of the memory is for hashing, which takes 1 MiB for each core."""
+
 _SHARE = 8
 """A part of a container's memory that uploading may take: one eighth."""
 
@@ -36,13 +39,14 @@ def container_memory(paths: tuple[str, ...] = _CGROUP_LIMITS) -> int | None:
     return None
 
 
-def memory_for(container: int | None) -> int:
-    """Return the bytes that file content may take: 32 MiB, or less in a small container.
+def memory_for(container: int | None, cores: int) -> int:
+    """Return the bytes that file content may take.
 
     :param container: Bytes the container has, or None.
     """
-    return _MEMORY if container is None else max(MIN_MEMORY, min(_MEMORY, container // _SHARE))
+    wanted = max(_MEMORY, _MEMORY_FOR_A_CORE * cores)
+    return wanted if container is None else max(MIN_MEMORY, min(wanted, container // _SHARE))
 
 
 # looked up while modules are loaded: settings are made in event loops, which read no files
-DEFAULT_MEMORY = memory_for(container_memory())
+DEFAULT_MEMORY = memory_for(container_memory(), available_cores())

@@ -22,7 +22,7 @@ APP_SECRET = "KOODRIVE_APP_SECRET"  # noqa: S105 - the name of a variable, not a
 
 
 def _connections(_: object, __: object, value: object) -> None:
-    if value != "auto" and (not isinstance(value, int) or value < 1):
+    if value != "auto" and (type(value) is not int or value < 1):
         raise ValueError(f"connections must be 'auto' or a number from 1, not {value!r}")
 
 
@@ -31,10 +31,12 @@ class Limits:
     """What one client may use, shared by everything it uploads at the same time.
 
     :param connections: Parts sent at the same time, over all files; ``"auto"`` chooses and keeps
-        choosing by what the connections together carry.
+        choosing by what the connections together carry. At most one for each 512 KiB of ``memory``.
     :param memory: Bytes that file content may take in memory, over all files; at least 4 MiB. By
-        default 32 MiB, or an eighth of what the container has if that is less.
-    :param hash_workers: Files hashed at the same time; by default one for each core.
+        default 32 MiB, or 2 MiB for each of more than 16 cores, and never more than an eighth of
+        what the container has.
+    :param hash_workers: Files hashed at the same time; by default one for each core. At most one
+        for each 2 MiB of ``memory``.
     :param files_in_flight: Files that ``upload_many`` and ``upload_tree`` work on at a time.
     :param bandwidth: Bytes per second that all parts together may take; without limit by default.
     :param requests_per_second: Calls of the interface; without limit by default.

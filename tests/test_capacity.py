@@ -67,7 +67,12 @@ def test_a_limit_that_cannot_be_read_is_none(tmp_path):
     ],
 )
 def test_an_eighth_of_a_container_is_taken_between_4_and_32_mib(container, memory):
-    assert memory_for(container) == memory
+    assert memory_for(container, cores=16) == memory
+
+
+def test_many_cores_have_memory_to_hash_with():
+    assert memory_for(None, cores=64) == 128 * MIB
+    assert memory_for(256 * MIB, cores=64) == 32 * MIB
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only where it can be set")
