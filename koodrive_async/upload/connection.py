@@ -171,6 +171,19 @@ class StoreConnection:
 
 
 def _read_ahead(descriptor: int, offset: int, size: int) -> None:
-    if hasattr(os, "posix_fadvise"):
-        with contextlib.suppress(OSError):  # it is no more than advice
+    """Advise the kernel to fetch what is not in memory yet; the advice costs more than to look."""
+    if not hasattr(os, "posix_fadvise") or not size:
+        return
+    with contextlib.suppress(OSError):  # it is no more than advice
+        if not _in_memory(descriptor, offset) or not _in_memory(descriptor, offset + size - 1):
             os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+
+
+def _in_memory(descriptor: int, offset: int) -> bool:
+    if not hasattr(os, "RWF_NOWAIT"):
+        return False
+    try:
+        os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    return True

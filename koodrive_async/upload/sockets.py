@@ -14,6 +14,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from koodrive_async.capacity import available_cores
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
@@ -32,6 +34,9 @@ _GONE = frozenset(
         errno.ENETDOWN,
     }
 )
+# More threads than cores would encrypt no more, and keep both from the caller's event loop.
+_ENCRYPTING = threading.Semaphore(available_cores())
+
 _EVENTS = (selectors.EVENT_READ, selectors.EVENT_WRITE)
 
 
@@ -110,7 +115,7 @@ class PatientSocket:
         """
         while True:
             try:
-                return self._sock.send(data)
+                return self._sock.send(data) if self.plain else self._encrypt(data)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 if self._answered_meanwhile(patience):
                     return None
@@ -171,6 +176,19 @@ class PatientSocket:
     def close(self) -> None:
         """Close it."""
         self._sock.close()
+
+    def _encrypt(self, data: memoryview) -> int:
+        """Send as much as is taken; a TLS socket takes no more than a record at a time."""
+        sent = 0
+        with _ENCRYPTING:
+            while sent < len(data):
+                try:
+                    sent += self._sock.send(data[sent:])
+                except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                    if sent:
+                        break
+                    raise
+        return sent
 
     def _answered_meanwhile(self, patience: float) -> bool:
         """Wait until more can be sent; return True if an answer came first."""
