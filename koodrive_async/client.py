@@ -152,8 +152,10 @@ class KooDrive:
         traceback: TracebackType | None,
     ) -> None:
         self._http.use(None)
-        await self._uploader.aclose()
-        await self._open.aclose()
+        try:
+            await self._uploader.aclose()
+        finally:
+            await self._open.aclose()
 
     def backup(
         self,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Literal
 
 import attrs
-from attrs.validators import ge, gt, optional
+from attrs.validators import and_, ge, gt, lt, optional
 
 from koodrive_async.capacity import DEFAULT_MEMORY, MIN_MEMORY, available_cores
 from koodrive_async.errors import ConfigurationError
@@ -26,6 +27,9 @@ def _connections(_: object, __: object, value: object) -> None:
         raise ValueError(f"connections must be 'auto' or a number from 1, not {value!r}")
 
 
+_RATE = optional(and_(gt(0), lt(math.inf)))
+
+
 @attrs.frozen(kw_only=True)
 class Limits:
     """What one client may use, shared by everything it uploads at the same time.
@@ -35,8 +39,8 @@ class Limits:
     :param memory: Bytes that file content may take in memory, over all files; at least 4 MiB. By
         default 32 MiB, or 2 MiB for each of more than 16 cores, and never more than an eighth of
         what the container has.
-    :param hash_workers: Files hashed at the same time; by default one for each core. At most one
-        for each 2 MiB of ``memory``.
+    :param hash_workers: Files over 1 MiB hashed at the same time; by default one for each core. At
+        most one for each 2 MiB of ``memory``. Smaller ones are hashed where they are opened.
     :param files_in_flight: Files that ``upload_many`` and ``upload_tree`` work on at a time.
     :param bandwidth: Bytes per second that all parts together may take; without limit by default.
     :param requests_per_second: Calls of the interface; without limit by default.
@@ -46,8 +50,8 @@ class Limits:
     memory: int = attrs.field(default=DEFAULT_MEMORY, validator=ge(MIN_MEMORY))
     hash_workers: int = attrs.field(factory=available_cores, validator=gt(0))
     files_in_flight: int = attrs.field(default=32, validator=gt(0))
-    bandwidth: float | None = attrs.field(default=None, validator=optional(gt(0)))
-    requests_per_second: float | None = attrs.field(default=None, validator=optional(gt(0)))
+    bandwidth: float | None = attrs.field(default=None, validator=_RATE)
+    requests_per_second: float | None = attrs.field(default=None, validator=_RATE)
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +59,8 @@ class Timeouts:
     """How long each wait may take, in seconds.
 
     :param connect: Making a connection, with TLS.
-    :param answer: One call of the interface, from sending it to the last byte of its answer.
+    :param answer: One call of the interface, from sending it to the last byte of its answer; with
+        ``stall``, the answer to a part once its last byte was handed to the system.
     :param complete: The completing call, for which the service merges and checks all parts.
     :param stall: A part of which nothing moved; there is no limit on a part as a whole.
     :param lease: Life of a backup lock. The service grants 10 minutes and does not say so in

@@ -37,3 +37,8 @@ class Pace:
             begin = max(self._taken_until, now - self._burst)
             self._taken_until = begin + amount / self.rate
             return max(0.0, begin - now)
+
+    def give_back(self, amount: float) -> None:
+        """Give back what was taken and will not be used, such as by somebody who is cancelled."""
+        with self._turn:
+            self._taken_until -= amount / self.rate

@@ -57,6 +57,7 @@ class ThreadPool:
 
         :param on_cancel: Called when the caller is cancelled, to tell the function to hurry.
         :raises ClientClosed: The pool has been closed.
+        :raises RuntimeError: The system has no thread for us, not even one.
 
         Cancellation takes effect when the function has returned, whichever way it came.
         """
@@ -81,17 +82,23 @@ class ThreadPool:
         with self._turn:
             if self._closed or self._idle or len(self._threads) >= self._size:
                 return
-            thread = threading.Thread(target=self._work, args=(loop,), name="koodrive")
-            self._threads.append(thread)
+            # a daemon: a client that is never left must not keep the process from ending
+            thread = threading.Thread(target=self._work, args=(loop,), name="koodrive", daemon=True)
             self._idle.append(None)
-            thread.start()
+            try:
+                thread.start()
+            except BaseException:
+                self._idle.pop()
+                raise
+            self._threads.append(thread)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while (job := self._jobs.get()) is not None:
             self._idle.pop()
             if not self._idle and len(self._threads) < self._size:
                 # here and not in the loop: to begin a thread is to wait for it
-                self._begin_another(loop)
+                with contextlib.suppress(RuntimeError):  # the system has no more: fewer must do
+                    self._begin_another(loop)
             if job.begin():
                 job.run()
             self._ended.append(job)
@@ -113,16 +120,20 @@ class ThreadPool:
         done: Future[None] = Future()
 
         def join() -> None:
-            with self._turn:  # whoever began another one has ended doing so
-                threads = tuple(self._threads)
-            for _ in threads:
-                self._jobs.put(None)
-            for thread in threads:
-                thread.join()
-            done.set_result(None)
+            try:
+                with self._turn:  # whoever began another one has ended doing so
+                    threads = tuple(self._threads)
+                for _ in threads:
+                    self._jobs.put(None)
+                for thread in threads:
+                    thread.join()
+            finally:
+                done.set_result(None)
 
-        joining = threading.Thread(target=join, name="koodrive end")
-        joining.start()
+        try:
+            threading.Thread(target=join, name="koodrive end", daemon=True).start()
+        except RuntimeError:  # the system has no more of them
+            join()
         try:
             await _until_done(asyncio.wrap_future(done))
         finally:

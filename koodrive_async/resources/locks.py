@@ -97,7 +97,13 @@ class Locks:
         await self._send("DELETE", lock_id)
 
     async def _send(self, method: str, lock_id: str) -> None:
-        call = Call(method=method, path=path("backup", "lock"), lock_id=lock_id, repeatable=True)
+        call = Call(
+            method=method,
+            path=path("backup", "lock"),
+            lock_id=lock_id,
+            repeatable=True,
+            urgent=True,
+        )
         await self._http.send(call, nothing)
 
     @asynccontextmanager

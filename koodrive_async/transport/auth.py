@@ -54,10 +54,6 @@ class Credential(Protocol):
 class Credentials(Protocol):
     """Where one client gets its credential from."""
 
-    @property
-    def lasting(self) -> Credential | None:
-        """The credential, where there is never another one; None where it has to be asked for."""
-
     async def current(self, refused: Credential | None = None) -> Credential:
         """Return the credential for the next request.
 
@@ -117,6 +113,7 @@ class _Tokens:
 
     @property
     def lasting(self) -> Credential | None:
+        """The credential, where there is never another one."""
         return self._current if self._provider is None else None
 
     async def current(self, refused: Credential | None = None) -> Credential:

@@ -38,6 +38,7 @@ class Call:
     :param signed_in: False for the calls that come before signing in.
     :param headers: Further headers.
     :param completes: True for the call after which the service merges and checks all parts.
+    :param urgent: True for a call that must not wait behind others for a rate limit.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Call:
     signed_in: bool = True
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     completes: bool = False
+    urgent: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.lock_id is not None:
@@ -67,7 +69,6 @@ def check_id(value: object, name: str = "an id") -> str:
     return value
 
 
-@lru_cache(maxsize=64)
 def path(*segments: str) -> str:
     """Join path segments below the interface's root, each percent-encoded.
 
@@ -75,4 +76,9 @@ def path(*segments: str) -> str:
     """
     for segment in segments:
         check_id(segment)
+    return _joined(segments)
+
+
+@lru_cache(maxsize=64)
+def _joined(segments: tuple[str, ...]) -> str:
     return "/".join((ROOT, *(percent(segment) for segment in segments)))

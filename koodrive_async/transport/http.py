@@ -69,7 +69,7 @@ class InterfaceHttp:
 
     Credentials go to ``endpoint`` only: redirects are not followed and cookies not kept.
 
-    :param pace: Limits the calls per second, repeated ones included.
+    :param pace: Limits the calls per second, repeated ones included, urgent ones not.
     """
 
     def __init__(
@@ -118,8 +118,8 @@ class InterfaceHttp:
         clock_corrected = renewed = False
         attempt = 1
         while True:
-            if self._pace is not None and (wait := self._pace.delay(1)):
-                await self._clock.sleep(wait)
+            if self._pace is not None and not call.urgent:
+                await self._wait_for_turn(self._pace)
             stamp = self.service_time.stamp()
             try:
                 return await self._send_once(call, reader, credential, stamp)
@@ -141,8 +141,19 @@ class InterfaceHttp:
                     await self._wait_or_raise(error, call, attempt)
             attempt += 1
 
+    async def _wait_for_turn(self, pace: Pace) -> None:
+        if not (wait := pace.delay(1)):
+            return
+        try:
+            await self._clock.sleep(wait)
+        except BaseException:
+            pace.give_back(1)
+            raise
+
     async def _credential(self, call: Call, refused: Credential | None = None) -> Credential:
-        if (lasting := self._credentials.lasting) is not None:
+        # one that never changes is not waited for; credentials need not say whether it does
+        lasting: Credential | None = getattr(self._credentials, "lasting", None)
+        if lasting is not None:
             return lasting
         with anyio.move_on_after(self._timeouts.answer):
             return await self._credentials.current(refused)

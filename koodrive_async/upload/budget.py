@@ -24,7 +24,8 @@ class Shares:
     Half of the limit is for hashing (a slice of 1 MiB for each worker), a quarter for sending (128
     KiB for each connection on which the kernel cannot send a file by itself), and a quarter keeps
     small files between being hashed and being sent. At 4 MiB that is two workers, eight connections
-    and 1 MiB of small files. A stream that is spooled gathers up to 64 KiB beside that.
+    and 1 MiB of small files. A stream that is being spooled takes
+    about a quarter of a MiB beside that.
 
     :ivar hash_workers: Files hashed at the same time.
     :ivar connections: Parts sent at the same time, at the most.

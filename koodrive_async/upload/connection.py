@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import os
 from typing import TYPE_CHECKING, Protocol
 
 from koodrive_async.upload.answer import receive_answer
-from koodrive_async.upload.sockets import CAN_SEND_FILES, ConnectionLostError, StallError
+from koodrive_async.upload.sockets import (
+    CAN_SEND_FILES,
+    AbortedError,
+    ConnectionLostError,
+    StallError,
+)
 
 if TYPE_CHECKING:
     from koodrive_async.config import Timeouts
@@ -119,6 +125,8 @@ class StoreConnection:
             offset += taken
         while offset < end:
             piece = memoryview(body.read(offset, min(READ_AT_ONCE, end - offset)))
+            if not piece:
+                raise OSError(errno.EIO, "a source ended before its size")
             if not self._send_bytes(piece):
                 return False
             offset += len(piece)
@@ -131,37 +139,46 @@ class StoreConnection:
         """
         start = offset
         while offset < end:
-            step = self._step(min(_SENT_AT_ONCE, end - offset))
+            step = self._wait_for(min(_SENT_AT_ONCE, end - offset))
             try:
                 sent = self.sock.send_file(descriptor, offset, step, self._timeouts.stall)
             except OSError:
-                break
+                sent = 0
+            self._took(sent or 0, step)
             if sent is None:
                 return None
             if not sent:
                 break
             offset += sent
-            self._took(sent)
         return offset - start
 
     def _send_bytes(self, data: memoryview) -> bool:
         while data:
-            sent = self.sock.send(data[: self._step(len(data))], self._timeouts.stall)
+            step = self._wait_for(len(data))
+            sent = self.sock.send(data[:step], self._timeouts.stall)
+            self._took(sent or 0, step)
             if sent is None:
                 return False
             data = data[sent:]
-            self._took(sent)
         return True
 
-    def _step(self, size: int) -> int:
+    def _wait_for(self, size: int) -> int:
+        """Wait until some of this may be sent, and return how much."""
         if self._pace is None:
             return size
-        return min(size, max(1, int(self._pace.rate / _STEPS_PER_SECOND)))
+        step = min(size, max(1, int(self._pace.rate / _STEPS_PER_SECOND)))
+        if delay := self._pace.delay(step):
+            try:
+                self.sock.pause(delay)
+            except AbortedError:
+                self._pace.give_back(step)
+                raise
+        return step
 
-    def _took(self, sent: int) -> None:
+    def _took(self, sent: int, step: int) -> None:
         self.taken += sent
-        if self._pace is not None and (delay := self._pace.delay(sent)):
-            self.sock.pause(delay)
+        if self._pace is not None and sent < step:
+            self._pace.give_back(step - sent)
 
     def _answer_before(self, lost: ConnectionLostError) -> Answer:
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 from anyio import to_process
 
-from koodrive_async.errors import SourceChanged
+from koodrive_async.errors import ClientClosed, SourceChanged
 from koodrive_async.hashing import Fingerprinter, backend, fingerprint
 from koodrive_async.upload.slots import FairSlots
 from koodrive_async.upload.source import FileContent
@@ -34,6 +34,14 @@ class HashPool:
     def __init__(self, threads: ThreadPool, workers: int) -> None:
         self.slots = FairSlots(lambda: workers)
         self._threads = threads
+        self._turns: set[_Turn] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """End what is being hashed, with the slice that it is at."""
+        self._closed = True
+        for turn in self._turns:
+            turn.stop()
 
     async def fingerprint(
         self, content: Content, grid: int, report: Callable[[int], None]
@@ -43,6 +51,7 @@ class HashPool:
         :param grid: Bytes between two midstates.
         :param report: Called in the hashing thread with the number of bytes hashed so far.
         :raises SourceChanged: A file is not what it was when it was opened.
+        :raises ClientClosed: The pool was closed.
 
         Cancellation ends the hashing with the slice that it is at.
         """
@@ -53,11 +62,20 @@ class HashPool:
         fingerprinter: Fingerprinter | None = None
         ended = False
         while not ended:
-            turn = _Turn(content, grid, report, fingerprinter)
             async with self.slots.slot(content):
-                fingerprinter, ended = await self._threads.run(turn.run, on_cancel=turn.stop)
+                turn = _Turn(content, grid, report, fingerprinter, self._closed)
+                fingerprinter, ended = await self._run(turn)
         assert fingerprinter is not None  # noqa: S101 - tells the type checker
         return fingerprinter.finish()
+
+    async def _run(self, turn: _Turn) -> tuple[Fingerprinter, bool]:
+        self._turns.add(turn)
+        try:
+            return await self._threads.run(turn.run, on_cancel=turn.stop)
+        except InterruptedError:
+            raise ClientClosed("the client was closed while a file was hashed") from None
+        finally:
+            self._turns.discard(turn)
 
     async def _in_process(self, content: FileContent, grid: int) -> Fingerprint:
         # in a thread it would hold the GIL
@@ -65,13 +83,13 @@ class HashPool:
             found = await to_process.run_sync(
                 partial(fingerprint, content.path, grid=grid), cancellable=True
             )
-        await self._threads.run(content.check_unchanged)
+            await self._threads.run(content.check_unchanged)
         if found.size != content.size:
             raise SourceChanged(content.path, f"size {content.size} -> {found.size}")
         return found
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Turn:
     """One file's turn in a worker thread."""
 

@@ -14,7 +14,8 @@ import socket
 import ssl
 import time
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import aiohappyeyeballs
 import anyio
@@ -48,10 +49,15 @@ if TYPE_CHECKING:
     from koodrive_async.upload.source import Content
 
 Origin = tuple[bool, str, int]
+Addresses = list[Any]
+"""As :func:`socket.getaddrinfo` returns them."""
 
 _SUCCESS = 2
 _TAKEN_BY_NOBODY = 256 * 1024
 """Bytes that a socket takes though the other side has just closed the connection."""
+
+_ADDRESSES_LAST = 10.0
+"""Seconds for which the addresses of a host are taken to stay what they are."""
 
 _SECOND_ADDRESS_AFTER = 0.25
 """Seconds after which another address of a host is tried beside the first (RFC 8305)."""
@@ -90,6 +96,7 @@ class ThreadLane:
         self._busy: set[StoreConnection] = set()
         self._idle: defaultdict[Origin, deque[tuple[float, StoreConnection]]] = defaultdict(deque)
         self._sweep: asyncio.TimerHandle | None = None
+        self._asked: dict[tuple[str, int], tuple[float, asyncio.Future[Addresses]]] = {}
         self._closed = False
 
     async def send(self, part: PlannedPart, content: Content, url: str) -> None:
@@ -151,20 +158,19 @@ class ThreadLane:
     # --- connections ---------------------------------------------------------------------------
 
     async def _connect(self, target: Target, part: PlannedPart) -> StoreConnection:
-        loop = asyncio.get_running_loop()
         seconds = self._timeouts.connect
         problem: str
         kind: type[TransportError]
         try:
             with anyio.fail_after(seconds):
-                found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+                found = await self._addresses(target.host, target.port)
                 sock = await aiohappyeyeballs.start_connection(
                     found, happy_eyeballs_delay=_SECOND_ADDRESS_AFTER, interleave=1
                 )
         except TimeoutError:
             kind = DeadlineExceeded
             problem = f"connecting took longer than {seconds:g} s (Timeouts.connect)"
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # which uvloop raises for some of them
             kind = ConnectionFailed
             problem = f"cannot connect to {target.host}:{target.port} ({_reason(error)})"
         else:
@@ -174,10 +180,23 @@ class ThreadLane:
             )
         raise kind(problem, method="PUT", path=f"part {part.number}", sent=False) from None
 
+    async def _addresses(self, host: str, port: int) -> Addresses:
+        """Look a host up; once for all who ask, and again after some seconds."""
+        loop = asyncio.get_running_loop()
+        asked = self._asked.get((host, port))
+        if asked is None or asked[0] + _ADDRESSES_LAST < loop.time() or _failed(asked[1]):
+            answer = loop.run_in_executor(
+                None, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            )
+            # whoever asked may be gone by the time that it fails
+            answer.add_done_callback(_failed)
+            asked = self._asked[host, port] = (loop.time(), answer)
+        return await asyncio.shield(asked[1])
+
     def _take_idle(self, origin: Origin) -> StoreConnection | None:
         if self._closed:
             raise ClientClosed("the client was closed")
-        idle = self._idle[origin]
+        idle = self._idle.get(origin)
         return idle.pop()[1] if idle else None
 
     def _put_back(self, origin: Origin, connection: StoreConnection) -> None:
@@ -187,15 +206,17 @@ class ThreadLane:
         loop = asyncio.get_running_loop()
         self._idle[origin].append((loop.time(), connection))
         if self._sweep is None:
-            self._sweep = loop.call_later(KEEP_ALIVE, self._close_old, loop)
+            self._sweep = loop.call_later(KEEP_ALIVE / 4, self._close_old, loop)
 
     def _close_old(self, loop: asyncio.AbstractEventLoop) -> None:
-        for idle in self._idle.values():
+        for origin, idle in tuple(self._idle.items()):
             while idle and idle[0][0] + KEEP_ALIVE <= loop.time():
                 idle.popleft()[1].sock.close()
+            if not idle:
+                del self._idle[origin]
         self._sweep = None
-        if any(self._idle.values()):
-            self._sweep = loop.call_later(KEEP_ALIVE, self._close_old, loop)
+        if self._idle:
+            self._sweep = loop.call_later(KEEP_ALIVE / 4, self._close_old, loop)
 
     async def aclose(self) -> None:
         """Give up what is on its way, and close every connection."""
@@ -228,8 +249,8 @@ class ThreadLane:
             case StallError():
                 kind = DeadlineExceeded
                 problem = (
-                    f"nothing of it moved for {timeouts.stall:g} s (Timeouts.stall), "
-                    f"or no answer came within {timeouts.answer:g} s after it (Timeouts.answer)"
+                    f"nothing of it moved for {timeouts.stall:g} s (Timeouts.stall), or no answer "
+                    f"came within {timeouts.stall + timeouts.answer:g} s after it (Timeouts.answer)"
                 )
             case ssl.SSLCertVerificationError():
                 kind, sent = UntrustedCertificate, False
@@ -280,7 +301,13 @@ def _check(answer: Answer, part: PlannedPart) -> None:
     )
 
 
-def _reason(error: OSError) -> str:
+def _failed(answer: asyncio.Future[Addresses]) -> bool:
+    return answer.done() and (answer.cancelled() or answer.exception() is not None)
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    if isinstance(error, RuntimeError):
+        return str(error)
     if isinstance(error, socket.gaierror):
         return str(error.strerror)
     # several failed addresses are one error without a number of its own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import attrs
@@ -83,6 +84,8 @@ class Means:
 
     async def aclose(self) -> None:
         """Give up what is on its way; no thread or connection is left."""
-        await self.sender.aclose()
-        await self.threads.aclose()
-        await self.short_work.aclose()
+        async with AsyncExitStack() as stack:  # a cancellation in one leaves out none of the others
+            stack.push_async_callback(self.short_work.aclose)
+            stack.push_async_callback(self.threads.aclose)
+            stack.callback(self.hashing.close)
+            stack.push_async_callback(self.sender.aclose)

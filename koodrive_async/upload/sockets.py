@@ -6,6 +6,7 @@ import contextlib
 import errno
 import math
 import os
+import re
 import select
 import selectors
 import socket
@@ -37,6 +38,12 @@ _GONE = frozenset(
 # More threads than cores would encrypt no more, and keep both from the caller's event loop.
 _ENCRYPTING = threading.Semaphore(available_cores())
 
+_ANNOUNCEMENT = re.compile(rb"HTTP/1\.[01] 1")
+_STATUS_LINE = len(b"HTTP/1.1 200")
+_HEARD_AT_ONCE = 8192
+_LONGEST_WAIT = 24 * 3600.0
+"""Seconds that a poll may take; longer ones end as if this had been the deadline."""
+
 _EVENTS = (selectors.EVENT_READ, selectors.EVENT_WRITE)
 
 
@@ -67,11 +74,13 @@ class PatientSocket:
 
     def __init__(self, sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> None:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):  # some systems refuse when the other side has gone
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._tls = tls
         self._host = host
         self._aborted = threading.Event()
+        self._came_early = bytearray()
 
     @property
     def plain(self) -> bool:
@@ -146,16 +155,25 @@ class PatientSocket:
 
         :param deadline: By :func:`time.monotonic`.
         """
+        if self._came_early:
+            with memoryview(buffer).cast("B") as room:
+                size = min(len(room), len(self._came_early))
+                room[:size] = self._came_early[:size]
+            del self._came_early[:size]
+            return size
         while True:
             self._check()
             try:
-                return self._sock.recv_into(buffer)
+                received = self._sock.recv_into(buffer)
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._wait(selectors.EVENT_READ, deadline)
             except ssl.SSLWantWriteError:
                 self._wait(selectors.EVENT_WRITE, deadline)
             except OSError as error:
                 raise self._lost(error) from None
+            else:
+                self._check()  # an aborted socket seems to have ended
+                return received
 
     def pause(self, seconds: float) -> None:
         """Wait, unless it is aborted."""
@@ -164,6 +182,8 @@ class PatientSocket:
 
     def is_quiet(self) -> bool:
         """Return whether nothing has come, not even the end: it can be used once more."""
+        if self._came_early or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
+            return False
         return not _ready(self._sock, selectors.EVENT_READ, 0)
 
     def abort(self) -> None:
@@ -192,14 +212,39 @@ class PatientSocket:
 
     def _answered_meanwhile(self, patience: float) -> bool:
         """Wait until more can be sent; return True if an answer came first."""
-        # with TLS what can be read may be no answer but a session ticket
-        events = selectors.EVENT_WRITE | (selectors.EVENT_READ if self.plain else 0)
-        ready = self._wait(events, time.monotonic() + patience)
-        return not ready & selectors.EVENT_WRITE
+        deadline = time.monotonic() + patience
+        while True:
+            ready = self._wait(selectors.EVENT_WRITE | selectors.EVENT_READ, deadline)
+            if ready & selectors.EVENT_READ and self._hear():
+                return True
+            if ready & selectors.EVENT_WRITE:
+                return False
+
+    def _hear(self) -> bool:
+        """Take what has come, and return whether it is an answer, or the end.
+
+        With TLS it may be no more than a session ticket, and with HTTP one of the announcements
+        (1xx) that an answer is to follow, which are forgotten.
+        """
+        try:
+            some = self._sock.recv(_HEARD_AT_ONCE)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        except OSError as error:
+            raise self._lost(error) from None
+        self._came_early += some
+        while _ANNOUNCEMENT.match(self._came_early):
+            head, end, rest = self._came_early.partition(b"\r\n\r\n")
+            if not end:
+                return len(head) > _HEARD_AT_ONCE or not some
+            self._came_early = rest
+        return not some or len(self._came_early) >= _STATUS_LINE
 
     def _wait(self, events: int, deadline: float) -> int:
         self._check()
-        ready = _ready(self._sock, events, max(0.0, deadline - time.monotonic()))
+        ready = _ready(
+            self._sock, events, min(_LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
+        )
         self._check()
         if not ready:
             raise StallError

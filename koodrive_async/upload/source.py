@@ -50,7 +50,7 @@ _TO_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 
 _GATHERED = 64 * 1024
 """Bytes of a stream that are gathered before they are written to its spool."""
 
-_READ = 256 * 1024
+_READ = 64 * 1024
 """Bytes asked for when a stream is read."""
 
 Checkpoint = Callable[[int], None]
@@ -173,6 +173,8 @@ class FileContent:
         :raises OSError: It is missing, not a regular file, or may not be read.
         :raises SourceChanged: It was written to while it was read.
         """
+        # Looked at first: to open a pipe or a device does something to it.
+        _check_kind(self.path, os.stat(self.path).st_mode)  # noqa: PTH116 - as it was spelt
         descriptor = os.open(self.path, _TO_READ)
         try:
             status = os.fstat(descriptor)
