@@ -53,7 +53,7 @@ class Link:
 
 
 LINKS = (
-    Link("5 MB/s each", ("bandwidth=5e6:part.put",), parts=160),
+    Link("5 MB/s each", ("bandwidth=5e6:part.put",), parts=320),
     Link("64 MB/s together", ("total-bandwidth=64e6:part.put",)),
     Link(
         "8 MB/s each, 64 MB/s together",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from attrs.validators import and_, ge, gt, lt, optional
@@ -13,7 +13,7 @@ from koodrive_async.capacity import DEFAULT_MEMORY, MIN_MEMORY, available_cores
 from koodrive_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ENDPOINT = "KOODRIVE_ENDPOINT"
 USER_ID = "KOODRIVE_USER_ID"
@@ -22,9 +22,17 @@ APP_ID = "KOODRIVE_APP_ID"
 APP_SECRET = "KOODRIVE_APP_SECRET"  # noqa: S105 - the name of a variable, not a secret
 
 
-def _connections(_: object, __: object, value: object) -> None:
-    if value != "auto" and (type(value) is not int or value < 1):
-        raise ValueError(f"connections must be 'auto' or a number from 1, not {value!r}")
+def _whole(least: int) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(_: object, setting: attrs.Attribute[Any], value: object) -> None:
+        if type(value) is not int or value < least:
+            raise ValueError(f"{setting.name} must be a whole number from {least}, not {value!r}")
+
+    return check
+
+
+def _connections(settings: object, setting: attrs.Attribute[Any], value: object) -> None:
+    if value != "auto":
+        _whole(1)(settings, setting, value)
 
 
 _RATE = optional(and_(gt(0), lt(math.inf)))
@@ -47,9 +55,9 @@ class Limits:
     """
 
     connections: int | Literal["auto"] = attrs.field(default="auto", validator=_connections)
-    memory: int = attrs.field(default=DEFAULT_MEMORY, validator=ge(MIN_MEMORY))
-    hash_workers: int = attrs.field(factory=available_cores, validator=gt(0))
-    files_in_flight: int = attrs.field(default=32, validator=gt(0))
+    memory: int = attrs.field(default=DEFAULT_MEMORY, validator=_whole(MIN_MEMORY))
+    hash_workers: int = attrs.field(factory=available_cores, validator=_whole(1))
+    files_in_flight: int = attrs.field(default=32, validator=_whole(1))
     bandwidth: float | None = attrs.field(default=None, validator=_RATE)
     requests_per_second: float | None = attrs.field(default=None, validator=_RATE)
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LOOKS_EVERY = 0.01
+"""Seconds between two looks at threads that are to end, where nobody can wait for them."""
+
 
 class ThreadPool:
     """Worker threads of one event loop, for blocking work that ends by itself.
@@ -121,23 +124,36 @@ class ThreadPool:
 
         def join() -> None:
             try:
-                with self._turn:  # whoever began another one has ended doing so
-                    threads = tuple(self._threads)
-                for _ in threads:
-                    self._jobs.put(None)
-                for thread in threads:
+                for thread in self._dismiss():
                     thread.join()
             finally:
                 done.set_result(None)
 
+        joined: asyncio.Future[None]
         try:
             threading.Thread(target=join, name="koodrive end", daemon=True).start()
         except RuntimeError:  # the system has no more of them
-            join()
+            joined = asyncio.ensure_future(self._see_them_end())
+        else:
+            joined = asyncio.wrap_future(done)
         try:
-            await _until_done(asyncio.wrap_future(done))
+            await _until_done(joined)
         finally:
             self._settle()
+
+    def _dismiss(self) -> tuple[threading.Thread, ...]:
+        """Let every thread end after what it is at."""
+        with self._turn:  # whoever began another one has ended doing so
+            threads = tuple(self._threads)
+        for _ in threads:
+            self._jobs.put(None)
+        return threads
+
+    async def _see_them_end(self) -> None:
+        threads = self._dismiss()
+        # not joined here: what they are at may wait for the loop
+        while any(thread.is_alive() for thread in threads):  # noqa: ASYNC110 - nobody can tell it
+            await asyncio.sleep(_LOOKS_EVERY)
 
 
 class _Job:
@@ -204,9 +220,12 @@ class AbandonableThread:
 
     Cancellation takes effect at once and leaves the thread behind with the call it is in. It does
     not keep the process from ending, and what the call returns is dropped.
+
+    :param at_end: Called in the thread when nothing more is to come, such as to close a generator.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_end: Callable[[], object] | None = None) -> None:
+        self._at_end = at_end
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -255,6 +274,9 @@ class AbandonableThread:
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
+        if self._at_end is not None:
+            with contextlib.suppress(Exception):  # there is nobody left to tell
+                self._at_end()
 
 
 def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., T], *arguments: Any) -> T:

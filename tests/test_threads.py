@@ -191,6 +191,56 @@ async def test_no_thread_is_left_behind():
         assert each.name == "koodrive end"
 
 
+@pytest.fixture
+def threads_run_out(monkeypatch):
+    """Return a function that leaves the system with so many threads to begin."""
+    begin = threading.Thread.start
+
+    def run_out(left):
+        def start(thread):
+            nonlocal left
+            if left == 0:
+                raise RuntimeError("can't start new thread")
+            left -= 1
+            begin(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+
+    return run_out
+
+
+@pytest.mark.parametrize("left", [1, 2])
+async def test_a_pool_makes_do_with_the_threads_that_there_are(threads_run_out, left):
+    threads_run_out(left)
+    pool = ThreadPool(4)
+    jobs = [asyncio.create_task(pool.run(int, number)) for number in range(10)]
+    assert await asyncio.gather(*jobs) == list(range(10))
+    await pool.aclose()
+    assert not any(thread.is_alive() for thread in pool._threads)
+
+
+async def test_a_pool_without_a_single_thread_says_so_and_can_be_closed(threads_run_out):
+    threads_run_out(0)
+    pool = ThreadPool(4)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        await pool.run(str)
+    threads_run_out(-1)
+    assert await pool.run(str) == ""
+    threads_run_out(0)
+    await pool.aclose()
+
+
+async def test_closing_without_a_thread_to_spare_does_not_keep_the_loop(threads_run_out):
+    threads_run_out(1)
+    pool, loop = ThreadPool(4), asyncio.get_running_loop()
+    work = Work()
+    running = asyncio.create_task(pool.run(lambda: (work(), call_in_loop(loop, str))))
+    await work.began.wait()
+    loop.call_soon(work.let_go.set)
+    await pool.aclose()
+    assert await running == ("done", "")
+
+
 # --- AbandonableThread -------------------------------------------------------------------------
 
 

@@ -185,6 +185,6 @@ async def each(
             yield item
     else:
         iterator, end = iter(items), object()
-        with AbandonableThread() as thread:
+        with AbandonableThread(getattr(iterator, "close", None)) as thread:
             while (item := await thread.run(next, iterator, end)) is not end:
                 yield item

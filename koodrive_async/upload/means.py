@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from koodrive_async.upload.adaptive import ConnectionLimit
     from koodrive_async.upload.lane import PartSender
 
+_EXPRESS = 2
+"""Connections for small files when all others are busy with parts that may take minutes."""
+
 _SHORT_WORK = 4
 """Threads for opening, small files and planning: more would only wait for each other."""
 
@@ -64,8 +67,10 @@ class Means:
         shares = Shares.of(limits)
         threads = ThreadPool(shares.connections + shares.hash_workers)
         limit: ConnectionLimit
+        express = 0
         if limits.connections == "auto":
-            limit = AdaptiveLimit(most=shares.connections)
+            express = _EXPRESS
+            limit = AdaptiveLimit(most=shares.connections - express)
         else:
             limit = FixedLimit(shares.connections)
         pace = None if limits.bandwidth is None else Pace(limits.bandwidth)
@@ -79,7 +84,7 @@ class Means:
             memory=MemoryBudget(shares.kept),
             sender=ThreadLane(threads, tls, timeouts, pace),
             limit=limit,
-            connections=FairSlots(lambda: limit.limit),
+            connections=FairSlots(lambda: limit.limit, express=express),
         )
 
     async def aclose(self) -> None:

@@ -15,6 +15,7 @@ from koodrive_async.errors import (
 )
 from koodrive_async.tasks import task_group
 from koodrive_async.transport.retry import Failure, delay_before_retry
+from koodrive_async.upload.source import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ class PartsUpload:
 
     async def _send_once(self, part: PlannedPart, url: str) -> None:
         means = self._means
-        async with means.connections.slot(self):
+        async with means.connections.slot(self, short=part.size <= SMALL):
             began = time.monotonic()
             try:
                 await means.sender.send(part, self._content, url)

@@ -397,7 +397,7 @@ async def _chunks(source: object) -> AsyncGenerator[object, None]:
                 yield chunk
     elif isinstance(source, Iterable):
         chunks, end = iter(source), object()
-        with AbandonableThread() as thread:
+        with AbandonableThread(getattr(chunks, "close", None)) as thread:
             while (chunk := await thread.run(next, chunks, end)) is not end:
                 yield chunk
     else:

@@ -124,7 +124,7 @@ REFUSED = {
 
 
 def with_id(name, call):
-    return {f"{name} {bad!r}": (call, bad) for bad in ("", ".", "..", None, 17)}
+    return {f"{name} {bad!r}": (call, bad) for bad in ("", ".", "..", None, 17, ["1"])}
 
 
 BAD_IDS = {
@@ -290,3 +290,10 @@ async def test_the_policy_for_taken_names_is_sent_as_its_number(client, scripted
 def test_settings_that_make_no_sense_are_value_errors(settings, bad):
     with pytest.raises(ValueError, match=r"."):
         settings(bad)
+
+
+@pytest.mark.parametrize("limit", ["bandwidth", "requests_per_second"])
+@pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf")])
+def test_a_rate_is_a_finite_number_above_zero(limit, bad):
+    with pytest.raises(ValueError, match=limit):
+        Limits(**{limit: bad})

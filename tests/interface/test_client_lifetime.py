@@ -6,6 +6,9 @@ import asyncio
 import gc
 import logging
 import re
+import subprocess
+import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -101,6 +104,57 @@ async def test_leaving_a_client_closes_its_connections(scripted):
     gc.collect()  # whatever was left open warns here, and warnings are errors
     left = {task for task in asyncio.all_tasks() - tasks if "_serve" not in repr(task)}
     assert left == set()
+
+
+async def test_a_cancellation_while_a_client_is_left_leaves_nothing_behind(scripted):
+    client = await client_of(scripted).__aenter__()
+    means = client._uploader._means
+    session = client._http._session
+    assert means is not None
+    assert session is not None
+    began, let_go = threading.Event(), threading.Event()
+
+    def work():
+        began.set()
+        let_go.wait(30)
+
+    await means.short_work.run(str)
+    working = asyncio.create_task(means.threads.run(work))
+    await asyncio.to_thread(began.wait, 30)
+    leaving = asyncio.create_task(client.__aexit__(None, None, None))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    leaving.cancel()
+    let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    await working
+    assert not any(thread.is_alive() for thread in means.threads._threads)
+    assert not any(thread.is_alive() for thread in means.short_work._threads)
+    assert session.closed
+
+
+def test_a_client_that_is_never_left_does_not_keep_the_process_from_ending():
+    program = """
+import asyncio
+import warnings
+from koodrive_async import BearerToken, KooDrive
+
+async def main():
+    client = KooDrive("http://127.0.0.1:9", auth=BearerToken("t"), user_id="u")
+    await client.__aenter__()
+    means = client._uploader._means
+    await means.threads.run(str)
+    await means.short_work.run(str)
+
+warnings.simplefilter("ignore")
+asyncio.run(main())
+print("over")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=30, check=True
+    )
+    assert ended.stdout.strip() == b"over"
 
 
 async def test_connections_are_kept_and_used_again(scripted):

@@ -299,3 +299,28 @@ async def test_a_refused_access_token_is_not_shown(client):
     with pytest.raises(InvalidArgument) as refusal:
         await client.tokens.refresh("r", access_token="AT secret\n")
     assert "secret" not in str(refusal.value)
+
+
+class OwnCredentials:
+    """A credential that somebody else wrote, with what is documented and no more."""
+
+    async def current(self, refused=None):  # noqa: ARG002 - there is no other
+        return self
+
+    def proof_origin(self, user_id):
+        return user_id
+
+    def authorization(self, head):
+        return f"Mine {head.method}"
+
+
+class OwnAuth:
+    def open(self):
+        return OwnCredentials()
+
+
+async def test_a_way_to_sign_in_of_ones_own_needs_only_what_is_documented(scripted):
+    scripted.replies({"code": 0})
+    async with client_of(scripted, auth=OwnAuth()) as client:
+        await client.devices.list()
+    assert scripted.request.headers["Authorization"] == "Mine GET"

@@ -75,6 +75,10 @@ class Connection:
             body += await self._received.receive(int(headers["content-length"]) - len(body))
         return Request(line, headers, bytes(body))
 
+    async def some(self) -> bytes:
+        """Read what is there."""
+        return await self._received.receive()
+
     async def send(self, data: bytes) -> None:
         await self._stream.send(data)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import threading
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from koodrive_async import (
@@ -248,3 +250,20 @@ async def test_an_async_generator_of_sources_is_closed_when_the_loop_is_left(ses
     await anext(batch)
     await batch.aclose()
     assert closed.is_set()
+
+
+async def test_a_generator_is_closed_when_the_loop_over_its_uploads_is_left(session):
+    closed = threading.Event()
+
+    def sources():
+        try:
+            for number in itertools.count():
+                yield UploadItem(source=b"x", name=f"{number}")
+        finally:
+            closed.set()
+
+    batch = session.upload_many(sources())
+    async for _ in batch:
+        break
+    await batch.aclose()
+    assert await anyio.to_thread.run_sync(closed.wait, 30)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from koodrive_async import SourceChanged
+from koodrive_async import ClientClosed, SourceChanged
 from koodrive_async.hashing import MIDSTATE_GRID, Fingerprinter
 from koodrive_async.threads import ThreadPool, call_in_loop
 from koodrive_async.upload import hash_pool as hash_pool_module
@@ -189,6 +189,23 @@ async def test_cancelling_ends_the_hashing_with_its_slice_and_frees_the_worker()
         with anyio.CancelScope() as scope:
             await pool.fingerprint(Cancelled(data), MIDSTATE_GRID, seen.append)
         assert scope.cancelled_caught
+        assert pool.slots.taken == 0
+    assert seen == []
+
+
+async def test_closing_ends_the_hashing_with_its_slice():
+    class Closed(BytesContent):
+        def hash_some(self, fingerprinter, limit, checkpoint):
+            call_in_loop(loop, pool.close)
+            return super().hash_some(fingerprinter, limit, checkpoint)
+
+    seen: list[int] = []
+    data, loop = memoryview(bytes(8 * MIB)), asyncio.get_running_loop()
+    async with open_pool(1) as pool:
+        with pytest.raises(ClientClosed, match="while a file was hashed"):
+            await pool.fingerprint(Closed(data), MIDSTATE_GRID, seen.append)
+        with pytest.raises(ClientClosed):
+            await pool.fingerprint(BytesContent(data), MIDSTATE_GRID, seen.append)
         assert pool.slots.taken == 0
     assert seen == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 
 import anyio
@@ -216,3 +217,46 @@ async def test_a_server_that_does_not_accept_is_left_at_the_deadline():
             with pytest.raises(DeadlineExceeded, match=r"Timeouts\.connect") as error:
                 await put(lane, url)
     assert not error.value.sent
+
+
+async def test_a_wait_may_be_without_end():
+    async with (
+        serving() as server,
+        open_lane(stall=math.inf, answer=math.inf, connect=math.inf) as lane,
+    ):
+        await put(lane, server.url)
+        await put(lane, server.url, bytes(MIB))
+    assert server.connections == 1
+
+
+async def test_a_host_is_looked_up_once_for_all_parts(monkeypatch):
+    def look_up(host, *arguments, **more):
+        asked.append(host)
+        return real(host, *arguments, **more)
+
+    real = socket.getaddrinfo
+    asked: list[str] = []
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with serving(answering(OK)) as server, open_lane(4) as lane:
+        asked.clear()  # the server's own
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(put, lane, server.url)
+        await put(lane, server.url)
+    assert server.connections == 11
+    assert asked == ["127.0.0.1"]
+
+
+async def test_a_host_that_was_not_found_is_looked_up_again(lane, monkeypatch):
+    def look_up(*arguments, **more):
+        if next(failures):
+            raise socket.gaierror(socket.EAI_AGAIN, "try later")
+        return real(*arguments, **more)
+
+    real, failures = socket.getaddrinfo, iter([True, False])
+    async with serving() as server:
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        with pytest.raises(ConnectionFailed, match="try later"):
+            await put(lane, server.url)
+        await put(lane, server.url)
+    assert len(server.requests) == 1

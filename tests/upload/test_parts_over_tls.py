@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import ssl
 
+import anyio
 import pytest
 import trustme
 
-from koodrive_async import ConnectionFailed, DeadlineExceeded, RetryPolicy, UntrustedCertificate
+from koodrive_async import (
+    ConnectionFailed,
+    DeadlineExceeded,
+    PartRejected,
+    RetryPolicy,
+    UntrustedCertificate,
+)
 from koodrive_async.threads import ThreadPool
 from koodrive_async.transport.retry import Failure, delay_before_retry
 from koodrive_async.upload.budget import MemoryBudget
 from koodrive_async.upload.plan import PlannedPart
 from koodrive_async.upload.source import open_source
 from tests.sample import sample
-from tests.upload.raw_server import MIB, open_lane, put, serving, silent
+from tests.upload.raw_server import LARGE, MIB, OK, open_lane, put, serving, silent
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +91,70 @@ async def test_every_source_arrives_as_it_is_plain_and_with_tls(
         await sending.send(PlannedPart(1, start, size), content, server.url)
     await pool.aclose()
     assert server.requests[0].body == data[start : start + size]
+
+
+async def test_a_refusal_in_the_middle_of_a_part_is_seen_at_once_on_an_open_connection(
+    secure_lane, server_tls
+):
+    async def refuse(connection):
+        await connection.head()
+        await connection.send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+        await anyio.sleep_forever()
+
+    async with serving(refuse, tls=server_tls) as server:
+        with pytest.raises(PartRejected, match="HTTP 403"):
+            await put(secure_lane, server.url, LARGE)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("secure", [True, False])
+@pytest.mark.parametrize(
+    "announced",
+    [
+        [b"HTTP/1.1 100 Continue\r\n\r\n"],
+        [b"HTTP/1.1 102 Processing\r\nA: b\r\n\r\n"] * 3,
+        [b"HTTP/1.1 10", b"3 Early Hints\r\nLink: a\r", b"\n\r\n"],
+    ],
+)
+async def test_what_is_announced_in_the_middle_of_a_part_does_not_end_it(
+    lane, secure_lane, server_tls, secure, announced
+):
+    async def announce(connection):
+        _, headers = await connection.head()
+        for some in announced:
+            await connection.send(some)
+            await anyio.wait_all_tasks_blocked()  # the part waits for room
+        left = int(headers["content-length"])
+        while left:
+            left -= len(await connection.some())
+        arrived.append(left)
+        await connection.send(OK)
+        await connection.left()
+
+    arrived: list[int] = []
+    async with serving(announce, tls=server_tls if secure else None) as server:
+        await put(secure_lane if secure else lane, server.url, LARGE)
+    assert arrived == [0]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("length", [8192, 100])
+async def test_what_comes_behind_an_answer_never_answers_the_next_part(
+    secure_lane, server_tls, length
+):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Fill: "
+    answer = head + b"f" * (length - len(head) - 4) + b"\r\n\r\n"  # 8192 is what is read at once
+
+    async def talk_on(connection):
+        server.requests.append(await connection.request())
+        await connection.send(answer + OK)  # in one record
+        await anyio.sleep_forever()
+
+    async with serving(talk_on, tls=server_tls) as server:
+        await put(secure_lane, server.url, b"one")
+        await put(secure_lane, server.url, b"two")
+    assert [request.body for request in server.requests] == [b"one", b"two"]
+    assert server.connections == 2
 
 
 async def untrusted(server_context, client_context):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
+import anyio
 import pytest
 
-from koodrive_async import Limits, Module, UploadReceipt
+from koodrive_async import ClientClosed, Limits, Module, UploadReceipt
 from koodrive_async.pace import Pace
 from koodrive_async.testing import connect
 from koodrive_async.threads import ThreadPool
+from koodrive_async.upload import lane as lane_module
 from koodrive_async.upload.budget import MemoryBudget
 from koodrive_async.upload.plan import PlannedPart
-from koodrive_async.upload.sockets import PatientSocket
+from koodrive_async.upload.sockets import AbortedError, PatientSocket
 from koodrive_async.upload.source import open_source
-from tests.interface.scripted import FakeClock, Scripted, answer, client_of
+from tests.interface.scripted import LOCK, FakeClock, HeldClock, Scripted, answer, client_of
 from tests.sample import sample
-from tests.upload.raw_server import MIB, open_lane, serving
+from tests.upload.raw_server import FOR_EVER, MIB, open_lane, put, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +82,8 @@ async def test_all_bytes_of_all_parts_are_paid_for(koodrive_emulator, make_file,
         return 0.0
 
     monkeypatch.setattr(Pace, "delay", delay)
+    monkeypatch.setattr(Pace, "give_back", lambda _, amount: paid.append(-amount))
+    monkeypatch.setattr(Pace, "give_back", lambda _, amount: paid.append(-amount))
     sizes = [0, 1000, MIB + 1, 12 * MIB]
     files = [make_file(size, str(size)) for size in sizes]
     async with connect(koodrive_emulator, limits=Limits(bandwidth=1e9)) as drive:
@@ -88,6 +95,53 @@ async def test_all_bytes_of_all_parts_are_paid_for(koodrive_emulator, make_file,
     body = sum(put.body_size for put in puts)
     assert body == sum(sizes)
     assert body < sum(paid) < body + HEAD * len(puts)
+
+
+async def test_many_connections_together_stay_below_the_limit(monkeypatch):
+    class Window(PatientSocket):
+        def pause(self, seconds):
+            with passing:
+                waits.append(seconds)
+                if len(waits) == parts:
+                    loop.call_soon_threadsafe(all_wait.set)
+            super().pause(FOR_EVER)  # time stands still
+
+        def send(self, data, patience):
+            sent = super().send(data, patience)
+            passed.append(sent or 0)
+            return sent
+
+    monkeypatch.setattr(lane_module, "PatientSocket", Window)
+    passing = threading.Lock()
+    waits: list[float] = []
+    passed: list[int] = []
+    parts, all_wait, loop = 16, anyio.Event(), asyncio.get_running_loop()
+    pace = Pace(MIB, burst=BURST, now=lambda: 1000.0)
+    async with (
+        serving() as server,
+        open_lane(parts, pace=pace) as lane,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(parts):
+            group.start_soon(put, lane, server.url, bytes(MIB))
+        await all_wait.wait()
+        group.cancel_scope.cancel()
+    step = MIB / 20
+    assert 0 < sum(passed) <= MIB * BURST + step
+
+
+async def test_bytes_that_are_not_sent_are_given_back(monkeypatch):
+    monkeypatch.setattr(PatientSocket, "pause", refuse_to_wait)
+    pace = Pace(MIB, burst=0, now=lambda: 1000.0)
+    async with serving() as server, open_lane(pace=pace) as lane:
+        with pytest.raises(ClientClosed):
+            await put(lane, server.url, bytes(MIB))
+    head = pace.delay(0) * MIB
+    assert 0 < head < HEAD
+
+
+def refuse_to_wait(_socket, _seconds):
+    raise AbortedError
 
 
 @pytest.fixture
@@ -118,6 +172,33 @@ async def test_repeated_calls_wait_for_their_turn_as_well(scripted):
         await drive.devices.list()
     assert len(scripted.requests) == 2
     assert [seconds for seconds in clock.slept if seconds] == pytest.approx([1000], abs=60)
+
+
+async def test_a_call_that_is_cancelled_gives_its_turn_back(scripted):
+    clock = HeldClock()
+    scripted.otherwise = lambda _: answer({"code": 0, "devices": []})
+    async with client_of(scripted, clock=clock, limits=SLOW) as drive:
+        await drive.devices.list()
+        for _ in range(3):
+            waiting = asyncio.create_task(drive.devices.list())
+            seconds, _ = await clock._asleep.get()
+            assert seconds == pytest.approx(1000, abs=60)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+    assert len(scripted.requests) == 1
+
+
+async def test_a_lock_is_renewed_and_given_back_without_waiting_for_a_turn(scripted):
+    clock = FakeClock()
+    scripted.otherwise = lambda _: answer({"code": 0, "devices": []})
+    async with client_of(scripted, clock=clock, limits=SLOW) as drive:
+        await drive.devices.list()
+        await drive.locks.renew(LOCK)
+        await drive.locks.release(LOCK)
+        assert clock.slept == []
+        await drive.devices.list()
+    assert clock.slept == pytest.approx([1000], abs=60)
 
 
 async def test_calls_do_not_wait_without_a_limit(scripted):

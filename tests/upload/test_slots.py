@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -228,3 +229,57 @@ async def test_a_small_file_does_not_wait_for_a_large_one(koodrive_emulator, mak
         await anyio.to_thread.run_sync(koodrive_emulator.seen.wait_active, "part.put")
         group.start_soon(upload, small)
     assert finished == ["small", "large"]
+
+
+# --- short ones --------------------------------------------------------------------------------
+
+
+async def test_what_is_short_has_a_slot_beside_when_all_are_taken():
+    slots = FairSlots(lambda: 1, express=1)
+    async with slots.slot("large"):
+        with anyio.fail_after(5):
+            async with slots.slot("small", short=True):
+                assert slots.taken == 2
+
+
+async def test_a_slot_beside_is_for_short_ones_that_hold_no_other():
+    slots = FairSlots(lambda: 1, express=1)
+    got = []
+
+    async def take(owner, *, short):
+        async with slots.slot(owner, short=short):
+            got.append(owner)
+            await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(take, "first", short=True))
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(partial(take, "long", short=False))
+        group.start_soon(partial(take, "first", short=True))
+        await anyio.wait_all_tasks_blocked()
+        assert got == ["first"]
+        group.start_soon(partial(take, "other", short=True))
+        group.start_soon(partial(take, "one too many", short=True))
+        await anyio.wait_all_tasks_blocked()
+        assert got == ["first", "other"]
+        group.cancel_scope.cancel()
+    assert slots.taken == 0
+
+
+async def test_a_small_file_does_not_wait_until_a_part_of_a_large_one_ends(
+    koodrive_emulator, make_file
+):
+    koodrive_emulator.faults.add(Fault("bandwidth", "part.put", bytes_per_second=1000.0))
+    large = make_file(64 * MIB, "large")
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("slow")
+        async with (
+            drive.backup(device.device_id, Module.FOLDER) as session,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(session.upload, large)
+            seen = koodrive_emulator.seen
+            await anyio.to_thread.run_sync(partial(seen.wait_active, "part.put", count=8))
+            with anyio.fail_after(30):
+                assert (await session.upload(b"small", name="small")).outcome == "uploaded"
+            group.cancel_scope.cancel()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import os
 import re
+import threading
 
 import pytest
 
@@ -154,6 +156,26 @@ async def test_a_pipe_is_refused_instead_of_waiting_for_its_other_end(session, t
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="not a regular file"):
         await session.upload(tmp_path / "pipe")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="only Unix has pipes with a name")
+async def test_a_pipe_is_refused_without_its_waiting_writer_noticing(session, tmp_path):
+    def write():
+        opening.set()
+        try:
+            pipe.write_bytes(b"precious")
+        except BrokenPipeError:
+            pipe.write_bytes(b"cut off")
+
+    pipe, opening = tmp_path / "pipe", threading.Event()
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    await asyncio.to_thread(opening.wait, 30)
+    with pytest.raises(OSError, match="not a regular file"):
+        await session.upload(pipe)
+    assert await asyncio.to_thread(pipe.read_bytes) == b"precious"
+    writer.join(30)
 
 
 @pytest.mark.parametrize("source", [42, None, object()])
