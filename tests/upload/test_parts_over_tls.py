@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import selectors
 import ssl
 
 import anyio
@@ -17,8 +19,10 @@ from koodrive_async import (
 )
 from koodrive_async.threads import ThreadPool
 from koodrive_async.transport.retry import Failure, delay_before_retry
+from koodrive_async.upload import lane as lane_module
 from koodrive_async.upload.budget import MemoryBudget
 from koodrive_async.upload.plan import PlannedPart
+from koodrive_async.upload.sockets import PatientSocket
 from koodrive_async.upload.source import open_source
 from tests.sample import sample
 from tests.upload.raw_server import LARGE, MIB, OK, open_lane, put, serving, silent
@@ -117,13 +121,22 @@ async def test_a_refusal_in_the_middle_of_a_part_is_seen_at_once_on_an_open_conn
     ],
 )
 async def test_what_is_announced_in_the_middle_of_a_part_does_not_end_it(
-    lane, secure_lane, server_tls, secure, announced
+    lane, secure_lane, server_tls, secure, announced, monkeypatch
 ):
+    class Telling(PatientSocket):
+        def _wait(self, events, deadline):
+            ready = super()._wait(events, deadline)
+            if events & selectors.EVENT_WRITE and ready == selectors.EVENT_READ:
+                loop.call_soon_threadsafe(heard.set)
+            return ready
+
     async def announce(connection):
         _, headers = await connection.head()
-        for some in announced:
-            await connection.send(some)
-            await anyio.wait_all_tasks_blocked()  # the part waits for room
+        while not heard.is_set():  # while there was no room for more of the part
+            for some in announced:
+                await connection.send(some)
+                with anyio.move_on_after(0.05):
+                    await heard.wait()
         left = int(headers["content-length"])
         while left:
             left -= len(await connection.some())
@@ -132,6 +145,8 @@ async def test_what_is_announced_in_the_middle_of_a_part_does_not_end_it(
         await connection.left()
 
     arrived: list[int] = []
+    heard, loop = anyio.Event(), asyncio.get_running_loop()
+    monkeypatch.setattr(lane_module, "PatientSocket", Telling)
     async with serving(announce, tls=server_tls if secure else None) as server:
         await put(secure_lane if secure else lane, server.url, LARGE)
     assert arrived == [0]

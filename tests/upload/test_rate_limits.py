@@ -98,24 +98,35 @@ async def test_all_bytes_of_all_parts_are_paid_for(koodrive_emulator, make_file,
 
 
 async def test_many_connections_together_stay_below_the_limit(monkeypatch):
-    class Window(PatientSocket):
+    class Gated(PatientSocket):
+        """No body goes out before every connection is at one, or waits."""
+
         def pause(self, seconds):
-            with passing:
-                waits.append(seconds)
-                if len(waits) == parts:
-                    loop.call_soon_threadsafe(all_wait.set)
+            waits.append(seconds)
+            arrive()
+            if len(waits) == parts:
+                loop.call_soon_threadsafe(all_wait.set)
             super().pause(FOR_EVER)  # time stands still
 
         def send(self, data, patience):
+            if len(data) > HEAD:
+                arrive()
+                gate.wait(30)
             sent = super().send(data, patience)
             passed.append(sent or 0)
             return sent
 
-    monkeypatch.setattr(lane_module, "PatientSocket", Window)
-    passing = threading.Lock()
+    def arrive():
+        here.append(1)
+        if len(here) >= parts:
+            gate.set()
+
+    here: list[int] = []
     waits: list[float] = []
     passed: list[int] = []
-    parts, all_wait, loop = 16, anyio.Event(), asyncio.get_running_loop()
+    gate, all_wait, loop = threading.Event(), anyio.Event(), asyncio.get_running_loop()
+    parts, step = 16, MIB / 20
+    monkeypatch.setattr(lane_module, "PatientSocket", Gated)
     pace = Pace(MIB, burst=BURST, now=lambda: 1000.0)
     async with (
         serving() as server,
@@ -126,7 +137,6 @@ async def test_many_connections_together_stay_below_the_limit(monkeypatch):
             group.start_soon(put, lane, server.url, bytes(MIB))
         await all_wait.wait()
         group.cancel_scope.cancel()
-    step = MIB / 20
     assert 0 < sum(passed) <= MIB * BURST + step
 
 
