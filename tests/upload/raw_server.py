@@ -121,6 +121,7 @@ async def serving(
 
     async def handle(stream: ByteStream) -> None:
         server.connections += 1
+        read_only_when_asked(stream)
         async with stream:
             with suppress(anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                 await (handler or partial(serve_all, server))(Connection(stream))
@@ -129,6 +130,11 @@ async def serving(
         group.start_soon(listener.serve, handle)
         yield server
         group.cancel_scope.cancel()
+
+
+def read_only_when_asked(stream: Any) -> None:
+    """Keep the event loop from reading on, as it does when bytes are there before the handler."""
+    getattr(stream, "transport_stream", stream)._transport.pause_reading()
 
 
 async def serve_all(server: RawServer, connection: Connection) -> None:
