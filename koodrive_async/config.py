@@ -73,6 +73,8 @@ class Timeouts:
     :param stall: A part of which nothing moved; there is no limit on a part as a whole.
     :param lease: Life of a backup lock. The service grants 10 minutes and does not say so in
         its answers (page ``createBackupLock``); it is renewed at a third of this.
+    :param lock: A backup lock that somebody else holds; 0 does not wait for it.
+    :param cleanup: Giving a lock back when its holder is cancelled; it runs out by itself anyway.
     """
 
     connect: float = attrs.field(default=10.0, validator=gt(0))
@@ -80,6 +82,8 @@ class Timeouts:
     complete: float = attrs.field(default=300.0, validator=gt(0))
     stall: float = attrs.field(default=60.0, validator=gt(0))
     lease: float = attrs.field(default=600.0, validator=gt(0))
+    lock: float = attrs.field(default=0.0, validator=ge(0))
+    cleanup: float = attrs.field(default=5.0, validator=gt(0))
 
 
 @attrs.frozen(kw_only=True)
@@ -93,12 +97,15 @@ class RetryPolicy:
     :param base_delay: Upper bound of the first wait, in seconds.
     :param max_delay: Upper bound of every wait, in seconds.
     :param max_retry_after: A longer ``Retry-After`` ends the attempts instead, in seconds.
+    :param per_second: Repeated requests per second of one client, all parts and calls together, so
+        that what failed at the same time does not come back at the same time; None for no limit.
     """
 
-    attempts: int = attrs.field(default=5, validator=gt(0))
+    attempts: int = attrs.field(default=7, validator=gt(0))
     base_delay: float = attrs.field(default=0.5, validator=ge(0))
     max_delay: float = attrs.field(default=20.0, validator=ge(0))
     max_retry_after: float = attrs.field(default=120.0, validator=ge(0))
+    per_second: float | None = attrs.field(default=10.0, validator=_RATE)
 
 
 @attrs.frozen

@@ -8,6 +8,10 @@
     │   └── FileTooLarge                  over 200 GB
     ├── ConfigurationError                settings are missing or do not fit together
     ├── ClientClosed                      used outside its ``async with``
+    ├── WrongEventLoop                    used in another event loop than it was entered in
+    ├── ForkedClient                      used in another process than it was entered in
+    ├── TokenRefreshFailed                the token function failed
+    ├── RecordInUse                       another process is backing up into this record
     ├── TransportError                    no usable answer arrived
     │   ├── ConnectionFailed              refused, reset, unresolved, TLS
     │   │   └── UntrustedCertificate      nobody trusted vouches for the other side
@@ -19,6 +23,7 @@
     │   ├── AuthenticationError           the credentials were refused
     │   ├── PermissionDenied              the user may not do this here
     │   ├── NotFound                      no such device, record, file, space
+    │   ├── LockRefused                   somebody else may be holding the backup lock
     │   ├── DuplicateFileName             the name is taken and renaming was not allowed
     │   ├── InsufficientSpace             the quota is used up
     │   ├── UploadTaskGone                the upload has to be created again
@@ -50,6 +55,7 @@ __all__ = [
     "DeadlineExceeded",
     "DuplicateFileName",
     "FileTooLarge",
+    "ForkedClient",
     "InsufficientSpace",
     "IntegrityCheckFailed",
     "InvalidArgument",
@@ -57,18 +63,22 @@ __all__ = [
     "InvalidRequest",
     "KooDriveError",
     "LockLost",
+    "LockRefused",
     "MalformedResponse",
     "NotFound",
     "PagingError",
     "PartRejected",
     "PermissionDenied",
     "RateLimited",
+    "RecordInUse",
     "ServerFault",
     "SourceChanged",
+    "TokenRefreshFailed",
     "TransportError",
     "UntrustedCertificate",
     "UploadError",
     "UploadTaskGone",
+    "WrongEventLoop",
 ]
 
 
@@ -106,6 +116,29 @@ class ConfigurationError(KooDriveError):
 
 class ClientClosed(KooDriveError):
     """The client was used before ``async with`` entered it or after it was left."""
+
+
+class WrongEventLoop(KooDriveError):
+    """The client was used in another event loop, or thread, than the one it was entered in."""
+
+
+class ForkedClient(KooDriveError):
+    """The client was used in a process forked from the one it was entered in; open another one."""
+
+
+class TokenRefreshFailed(KooDriveError):
+    """The function that gives the token failed; its own exception is the cause of this one."""
+
+
+class RecordInUse(KooDriveError):
+    """Another process of this machine is backing up into the record that was to be resumed.
+
+    :ivar record_id: The record.
+    """
+
+    def __init__(self, record_id: str) -> None:
+        super().__init__(f"another process is backing up into record {record_id}")
+        self.record_id = record_id
 
 
 class TransportError(KooDriveError):
@@ -243,6 +276,19 @@ class PermissionDenied(ApiError):
 
 class NotFound(ApiError):
     """There is no such device, record, file or space."""
+
+
+class LockRefused(ApiError):
+    """The backup lock was not granted: most likely somebody else holds it.
+
+    The service has no code of its own for this. A lock whose answer was lost on the way holds the
+    next one off as well, until its life is over.
+    """
+
+    advice = (
+        "somebody else may hold it: it is free again when they give it back, or 10 minutes after "
+        "they were last heard of; Timeouts.lock says how long to wait for it"
+    )
 
 
 class DuplicateFileName(ApiError):

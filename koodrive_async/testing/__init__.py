@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["INSTANT_RETRIES", "connect"]
 
-INSTANT_RETRIES = RetryPolicy(base_delay=0.0)
+INSTANT_RETRIES = RetryPolicy(base_delay=0.0, per_second=None)
 """Repeats as often as usual, without waiting: tests should not be slow where a service would be."""
 
 
