@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: demo test bench check format clean
+.PHONY: demo test bench soak check format clean
 
 demo: $(READY)  ## Back up a small tree to an emulator on this machine and compare every byte.
 	$(BIN)/koodrive demo $(if $(DEMO_PATH),"$(DEMO_PATH)")
@@ -14,6 +14,9 @@ test: check  ## Formatter check, linter, types, tests.
 
 bench: $(BENCH_READY)  ## Speed and memory side by side with others; ROUNDS=1 QUICK=1 for a short look.
 	$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(QUICK),--quick --results build/bench)
+
+soak: $(READY)  ## Ten minutes of random faults and kills; MINUTES=1 SEED=7 for others.
+	$(BIN)/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES),--seconds $(or $(SECONDS),600)) $(if $(SEED),--seed $(SEED))
 
 check: $(READY)
 	$(BIN)/ruff format --check .

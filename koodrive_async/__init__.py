@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from koodrive_async._version import __version__
 from koodrive_async.errors import (
     ApiError,
+    Attempt,
     AuthenticationError,
     ClientClosed,
     ConfigurationError,
@@ -88,6 +89,7 @@ __all__ = [
     "AddedScopes",
     "ApiError",
     "AppSignature",
+    "Attempt",
     "Auth",
     "AuthenticationError",
     "AutoRename",

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
+import anyio.to_thread
 
-from koodrive_async.errors import ClientClosed
-from koodrive_async.models import AutoRename
+from koodrive_async.errors import ClientClosed, InvalidArgument, NotFound
+from koodrive_async.models import AutoRename, RecordStatus
 from koodrive_async.resources.arguments import check_module, json_text
 from koodrive_async.tasks import task_group
-from koodrive_async.upload import Destination, UploadBatch, UploadItem, tree_items
+from koodrive_async.upload import (
+    Destination,
+    RecordFiles,
+    SavedRecord,
+    UploadBatch,
+    UploadItem,
+    tree_items,
+)
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from anyio.abc import TaskGroup
 
     from koodrive_async.models import BackupRecord, Module
-    from koodrive_async.resources import Lease, Locks, Records
-    from koodrive_async.upload import OnProgress, Source, Uploader, UploadReceipt
+    from koodrive_async.resources import Files, Lease, Locks, Records
+    from koodrive_async.upload import Journal, OnProgress, Source, Uploader, UploadReceipt
 
 T = TypeVar("T")
 
@@ -36,6 +45,14 @@ class BackupSession:
     is given back either way. When it is lost the block is cancelled and ``LockLost`` raised.
     Enter and leave it in the same task; any number of tasks may upload meanwhile. A clean exit
     waits for their uploads; any other cancels them.
+
+    When the lock is lost (a laptop slept, the network was gone) nothing more is written under it.
+    Another one is taken, the record is looked at, and uploads go on where they were; ``LockLost``
+    is raised when that cannot be.
+
+    A resumed session goes on with the record of an earlier one. Files that are there already come
+    out as ``"exists"``; of the others only what is missing is hashed and sent. Upload the same
+    sources as before: what is not asked for again stays as it is.
     """
 
     def __init__(
@@ -44,16 +61,26 @@ class BackupSession:
         module: Module | str,
         *,
         properties: str | Mapping[str, Any] | None,
+        resume: str | None,
+        root: str | os.PathLike[str] | None,
+        account: str,
         locks: Locks,
         records: Records,
+        files: Files,
         uploader: Uploader,
     ) -> None:
         self._device_id = device_id
         self._module = check_module(module)
         self._properties = json_text(properties)
+        self._resume = resume
+        self._root = root
+        self._account = account
         self._locks = locks
         self._records = records
+        self._files = files
         self._uploader = uploader
+        self._content: RecordFiles | None = None
+        self._journal: Journal | None = None
         self._containers: set[str] = set()
         self._uploads: set[anyio.CancelScope] = set()
         self._idle = anyio.Event()
@@ -61,6 +88,9 @@ class BackupSession:
         self._lock: Lease | None = None
         self._record: BackupRecord | None = None
         self._group: TaskGroup | None = None
+        self._begun: str | None = None
+        self._is_noted = False
+        self._completing = self._completed = self._is_of_no_more_use = False
 
     @property
     def lock(self) -> Lease:
@@ -180,7 +210,9 @@ class BackupSession:
 
     async def _upload(self, item: UploadItem, *, on_progress: OnProgress | None) -> UploadReceipt:
         _opened(self._group)
-        destination = Destination(record_id=self.record.record_id, lock_id=self.lock.lock_id)
+        destination = Destination(
+            record=_opened(self._content), lease=self.lock, account=self._account
+        )
         scope = anyio.CancelScope()
         self._uploads.add(scope)
         try:
@@ -215,29 +247,118 @@ class BackupSession:
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
-        async with self._locks.hold(self._module) as self._lock:
-            self._record = await self._records.create(
-                self._device_id,
-                self._module,
-                lock_id=self._lock.lock_id,
-                properties=self._properties,
+        self._journal = self._uploader.means.journal
+        if self._root is not None:
+            self._root = await anyio.to_thread.run_sync(os.path.abspath, self._root)
+        try:
+            async with self._locks.hold(
+                self._module, lock_id=await self._lock_left(), retake=self._check_record
+            ) as self._lock:
+                await self._open_record(self._lock)
+                try:
+                    async with task_group() as self._group:
+                        yield
+                        # batches whose outcomes nobody took to the end
+                        self._group.cancel_scope.cancel()
+                    self._group = None  # nothing begins any more
+                    await self._uploads_of_other_tasks()
+                finally:
+                    self._group = None
+                    for upload in self._uploads:
+                        upload.cancel()
+                await self._lock.run(self._complete_record)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._leave_record(self._journal)
+
+    # --- the record ----------------------------------------------------------------------------
+
+    async def _lock_left(self) -> str | None:
+        """Take over the record from the run that left it; return the lock that it left, if any."""
+        if self._resume is None:
+            return None
+        journal = _opened(self._journal)
+        saved = await journal.record(self._account, self._resume)
+        await journal.begin(saved or self._saved(self._resume, None))
+        self._begun = self._resume
+        self._is_noted = saved is not None
+        return None if saved is None else saved.lock_id
+
+    async def _open_record(self, lease: Lease) -> None:
+        if self._resume is None:
+            creation = self._records.creation(
+                self._device_id, self._module, properties=self._properties
             )
-            try:
-                async with task_group() as self._group:
-                    yield
-                    # batches whose outcomes nobody took to the end
-                    self._group.cancel_scope.cancel()
-                self._group = None  # nothing begins any more
-                await self._uploads_of_other_tasks()
-            finally:
-                self._group = None
-                for upload in self._uploads:
-                    upload.cancel()
-            await self._records.complete(
-                self._record.record_id,
-                lock_id=self._lock.lock_id,
-                properties=self._final_properties(),
+            self._record = await lease.run(lambda: creation.run(lease.lock_id))
+            self._content = RecordFiles(self._record.record_id)
+            await _opened(self._journal).begin(self._saved(self._record.record_id, lease.lock_id))
+            self._begun = self._record.record_id
+            return
+        self._record = await self._record_left(self._resume)
+        if self._record.module not in {None, self._module}:
+            raise InvalidArgument(
+                f"record {self._resume} is of module {self._record.module}, not {self._module}"
             )
+        listed = [file async for file in self._files.list(self._resume)]
+        noted = await _opened(self._journal).stored_names(self._account, self._resume)
+        self._content = RecordFiles(self._resume, listed, noted if self._is_noted else None)
+        self._note_lock()
+
+    async def _record_left(self, record_id: str) -> BackupRecord:
+        try:
+            record = await self._records.get(record_id)
+            self._check_open(record)
+        except (NotFound, InvalidArgument):
+            self._is_of_no_more_use = True
+            raise
+        return record
+
+    async def _check_record(self) -> None:
+        """Look whether going on under another lock is right: nobody else has ended the record."""
+        if self._record is None:
+            return
+        record = await self._records.get(self._record.record_id)
+        if not (self._completing and record.status is RecordStatus.COMPLETED):
+            self._check_open(record)
+        self._note_lock()
+
+    def _check_open(self, record: BackupRecord) -> None:
+        if record.status is not RecordStatus.NEW:
+            raise InvalidArgument(
+                f"record {record.record_id} takes no more files: its status is {record.status!r}"
+            )
+
+    async def _complete_record(self) -> None:
+        self._completing = True
+        await self._records.complete(
+            self.record.record_id,
+            lock_id=self.lock.lock_id,
+            properties=self._final_properties(),
+        )
+        self._completed = True
+
+    async def _leave_record(self, journal: Journal) -> None:
+        if self._begun is None:
+            return
+        if self._completed or self._is_of_no_more_use:
+            await journal.completed_record(self._account, self._begun)
+        else:
+            journal.note_lock(self._account, self._begun, None)
+            await journal.leave(self._account, self._begun)
+
+    def _note_lock(self) -> None:
+        _opened(self._journal).note_lock(self._account, self.record.record_id, self.lock.lock_id)
+
+    def _saved(self, record_id: str, lock_id: str | None) -> SavedRecord:
+        return SavedRecord(
+            account=self._account,
+            record_id=record_id,
+            device_id=self._device_id,
+            module=self._module.value,
+            root=None if self._root is None else os.fspath(self._root),
+            lock_id=lock_id,
+            begun=time.time(),
+        )
 
     async def _uploads_of_other_tasks(self) -> None:
         while self._uploads:
@@ -246,6 +367,8 @@ class BackupSession:
 
     def _final_properties(self) -> Mapping[str, Any] | None:
         # Listings do not say which space a file is in, and downloads ask for it.
+        if self._content is not None and self._content.container_id is not None:
+            self._containers.add(self._content.container_id)
         if self._properties is not None or not self._containers:
             return None
         return {"containerIds": sorted(self._containers)}

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
+
+import anyio.to_thread
 
 from koodrive_async.backup import BackupSession
 from koodrive_async.config import Limits, RetryPolicy, Timeouts, read_environment
 from koodrive_async.errors import ClientClosed
 from koodrive_async.pace import Pace
 from koodrive_async.resources import Configs, Devices, Files, Locks, Records, Scopes, Tokens
+from koodrive_async.threads import until_done
 from koodrive_async.transport.auth import AppSignature, Auth, BearerToken, check_header_setting
 from koodrive_async.transport.clock import Clock, ServiceTime, SystemClock
 from koodrive_async.transport.http import InterfaceHttp, open_session, tls_context
-from koodrive_async.upload import Uploader
+from koodrive_async.transport.retry import Attempts, RetryBudget
+from koodrive_async.upload import Journal, Uploader, default_path
 
 if TYPE_CHECKING:
+    import os
     import ssl
     from collections.abc import Mapping
     from types import TracebackType
@@ -38,6 +45,12 @@ class KooDrive:
     :param retry: How patiently requests are repeated.
     :param clock: Time as the client sees it; for tests.
     :param tls: A TLS context of your own; by default the system's trust store.
+    :param journal: Where to keep what a later run needs to go on where this one was interrupted: a
+        file of your choice; None keeps nothing. By default ``KOODRIVE_JOURNAL`` of the environment
+        (a path, or ``off``), or a file in the place that the system has for such state. Only
+        uploads by path are in it, never a token or a presigned URL.
+    :param verify_parts: Hash every part once more while it is sent, and compare with what was
+        announced; without it the service alone does that. It costs processor time.
     :raises ConfigurationError: The endpoint is not a URL, or the user id cannot stand in a header.
 
     :ivar devices: Machines bound to the user.
@@ -60,6 +73,8 @@ class KooDrive:
         retry: RetryPolicy | None = None,
         clock: Clock | None = None,
         tls: ssl.SSLContext | None = None,
+        journal: str | os.PathLike[str] | None = "auto",
+        verify_parts: bool = False,
     ) -> None:
         check_header_setting("user id", user_id)
         self.endpoint = endpoint
@@ -70,6 +85,8 @@ class KooDrive:
         clock = clock or SystemClock()
         self.service_time = ServiceTime(clock)
         rate = self.limits.requests_per_second
+        budget = RetryBudget(self.retry.per_second)
+        self._account = f"{user_id}@{endpoint.rstrip('/')}"
         self._http = InterfaceHttp(
             endpoint,
             auth=auth,
@@ -79,12 +96,14 @@ class KooDrive:
             clock=clock,
             service_time=self.service_time,
             pace=None if rate is None else Pace(rate),
+            budget=budget,
         )
         self.devices = Devices(self._http)
         self.configs = Configs(self._http)
         self.scopes = Scopes(self._http)
-        self.locks = Locks(self._http, clock, self.timeouts.lease)
-        self.records = Records(self._http)
+        self.locks = Locks(self._http, clock, self.timeouts)
+        attempts = partial(Attempts, self.retry, clock, budget, repeatable=True)
+        self.records = Records(self._http, attempts)
         self.files = Files(self._http)
         self.tokens = Tokens(self._http)
         self._uploader = Uploader(
@@ -92,8 +111,12 @@ class KooDrive:
             limits=self.limits,
             timeouts=self.timeouts,
             retry=self.retry,
+            budget=budget,
+            service_time=self.service_time,
             clock=clock,
+            verify=verify_parts,
         )
+        self._journal = journal
         self._open = AsyncExitStack()
         self._entered = False
 
@@ -107,6 +130,8 @@ class KooDrive:
         retry: RetryPolicy | None = None,
         clock: Clock | None = None,
         tls: ssl.SSLContext | None = None,
+        journal: str | os.PathLike[str] | None = "auto",
+        verify_parts: bool = False,
     ) -> Self:
         """Make a client from the environment.
 
@@ -131,6 +156,8 @@ class KooDrive:
             retry=retry,
             clock=clock,
             tls=tls,
+            journal=journal,
+            verify_parts=verify_parts,
         )
 
     async def __aenter__(self) -> Self:
@@ -141,9 +168,17 @@ class KooDrive:
         async with AsyncExitStack() as stack:
             interface = await stack.enter_async_context(open_session(_INTERFACE_CONNECTIONS, tls))
             self._http.use(interface)
-            self._uploader.open(tls)
+            self._uploader.open(tls, await self._open_journal())
             self._open = stack.pop_all()
         return self
+
+    async def _open_journal(self) -> Journal:
+        place = self._journal
+        if place == "auto":
+            place = await anyio.to_thread.run_sync(default_path)  # what it imports takes a while
+        journal = Journal(place)
+        await journal.open()
+        return journal
 
     async def __aexit__(
         self,
@@ -155,7 +190,8 @@ class KooDrive:
         try:
             await self._uploader.aclose()
         finally:
-            await self._open.aclose()
+            # aiohttp does not take it well to be cancelled while it closes
+            await until_done(asyncio.ensure_future(self._open.aclose()))
 
     def backup(
         self,
@@ -163,6 +199,8 @@ class KooDrive:
         module: Module | str,
         *,
         properties: str | Mapping[str, Any] | None = None,
+        resume: str | None = None,
+        root: str | os.PathLike[str] | None = None,
     ) -> BackupSession:
         """Begin a backup: use it as ``async with drive.backup(...) as session``.
 
@@ -170,14 +208,22 @@ class KooDrive:
         :param module: What is backed up.
         :param properties: JSON text or a mapping, kept with the record. Without it the session
             writes the ids of the spaces its files went to, which a restore needs.
+        :param resume: Id of an unfinished record to go on with, instead of a new one. Entering
+            raises ``RecordInUse`` when another process of this machine is at it, and
+            ``InvalidArgument`` when it is completed.
+        :param root: The folder that is backed up, noted in the journal for whoever resumes it.
         :raises InvalidArgument: There is no such module, or ``properties`` is not JSON.
         """
         return BackupSession(
             device_id,
             module,
             properties=properties,
+            resume=resume,
+            root=root,
+            account=self._account,
             locks=self.locks,
             records=self.records,
+            files=self.files,
             uploader=self._uploader,
         )
 

@@ -36,6 +36,7 @@ def _connections(settings: object, setting: attrs.Attribute[Any], value: object)
 
 
 _RATE = optional(and_(gt(0), lt(math.inf)))
+_REPEATS: float | None = 10.0
 
 
 @attrs.frozen(kw_only=True)
@@ -105,7 +106,7 @@ class RetryPolicy:
     base_delay: float = attrs.field(default=0.5, validator=ge(0))
     max_delay: float = attrs.field(default=20.0, validator=ge(0))
     max_retry_after: float = attrs.field(default=120.0, validator=ge(0))
-    per_second: float | None = attrs.field(default=10.0, validator=_RATE)
+    per_second: float | None = attrs.field(default=_REPEATS, validator=_RATE)
 
 
 @attrs.frozen

@@ -41,13 +41,15 @@ operating system raised, with the path in it. All of these pickle.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = [
     "ApiError",
+    "Attempt",
     "AuthenticationError",
     "ClientClosed",
     "ConfigurationError",
@@ -141,7 +143,37 @@ class RecordInUse(KooDriveError):
         self.record_id = record_id
 
 
-class TransportError(KooDriveError):
+class Attempt(NamedTuple):  # attrs would take longer to load than this whole module
+    """An attempt at a request that failed and was followed by another one.
+
+    :param error: What it failed with, in words.
+    :param delay: Seconds that were waited after it.
+    """
+
+    error: str
+    delay: float
+
+
+class _Attempted:
+    """What is known of the attempts at a request, on the exception that ended them.
+
+    :ivar attempts: How often the request was sent.
+    :ivar history: The attempts before the last one, the latest 20 of them.
+    :ivar gave_up: Why it was not sent once more, where that might have helped; None where not.
+    """
+
+    attempts: int = 1
+    history: tuple[Attempt, ...] = ()
+    gave_up: str | None = None
+
+    def _ending(self) -> Iterator[str]:
+        if self.attempts > 1:
+            yield f"{self.attempts} attempts"
+        if self.gave_up:
+            yield f"given up: {self.gave_up}"
+
+
+class TransportError(KooDriveError, _Attempted):
     """No usable answer arrived.
 
     :ivar method: HTTP method of the request.
@@ -149,6 +181,8 @@ class TransportError(KooDriveError):
     :ivar trace_id: The ``X-Traceid`` that was sent, or None on an object store request.
     :ivar sent: False when it is certain that the other side did not see the request.
     :ivar attempts: How often the request was sent.
+    :ivar history: The :class:`Attempt` before the last one, the latest 20 of them.
+    :ivar gave_up: Why it was not sent once more, where that might have helped.
     """
 
     def __init__(
@@ -165,15 +199,12 @@ class TransportError(KooDriveError):
         self.path = path
         self.trace_id = trace_id
         self.sent = sent
-        self.attempts = 1
 
     def __str__(self) -> str:
-        parts = [f"{self.method} {self.path}: {self.args[0]}"]
+        parts = [f"{self.method} {self.path}: {_on_one_line(self.args[0])}"]
         if self.trace_id:
             parts.append(f"trace id {self.trace_id}")
-        if self.attempts > 1:
-            parts.append(f"{self.attempts} attempts")
-        return "; ".join(parts)
+        return "; ".join((*parts, *self._ending()))
 
 
 class ConnectionFailed(TransportError):
@@ -205,17 +236,19 @@ class PagingError(KooDriveError):
     """The service returned a cursor it had returned before; going on would never end."""
 
 
-class ApiError(KooDriveError):
+class ApiError(KooDriveError, _Attempted):
     """The service answered and refused.
 
     :ivar status: HTTP status.
     :ivar code: ``code`` of the answer as a string, for example ``"13000405"``; empty without one.
-    :ivar msg: ``msg`` of the answer, as sent.
+    :ivar msg: ``msg`` of the answer, as sent; the text of this exception has it in one line.
     :ivar trace_id: The ``X-Traceid`` that was sent: quote it to the vendor's support.
     :ivar retry_after: Seconds the service asked to wait, or None.
     :ivar method: HTTP method of the request.
     :ivar path: Path of the request.
     :ivar attempts: How often the request was sent.
+    :ivar history: The :class:`Attempt` before the last one, the latest 20 of them.
+    :ivar gave_up: Why it was not sent once more, where that might have helped.
     """
 
     advice: str | None = None
@@ -240,24 +273,22 @@ class ApiError(KooDriveError):
         self.path = path
         self.trace_id = trace_id
         self.retry_after = retry_after
-        self.attempts = 1
         self._take(answer or {})
 
     def _take(self, answer: Mapping[str, Any]) -> None:
         """Keep what a subclass needs of the rest of the answer."""
 
     def __str__(self) -> str:
-        code = f", code {self.code}" if self.code else ""
-        parts = [f"{self.method} {self.path}: HTTP {self.status}{code}: {self.msg.rstrip('.')}"]
+        code = f", code {_on_one_line(self.code)}" if self.code else ""
+        msg = _on_one_line(self.msg).rstrip(".")
+        parts = [f"{self.method} {self.path}: HTTP {self.status}{code}: {msg}"]
         if self.advice:
             parts.append(self.advice)
         if self.retry_after is not None:
             parts.append(f"retry after {self.retry_after:g} s")
         if self.trace_id:
             parts.append(f"trace id {self.trace_id}")
-        if self.attempts > 1:
-            parts.append(f"{self.attempts} attempts")
-        return "; ".join(parts)
+        return "; ".join((*parts, *self._ending()))
 
 
 class InvalidRequest(ApiError):
@@ -302,7 +333,8 @@ class DuplicateFileName(ApiError):
 
     def _take(self, answer: Mapping[str, Any]) -> None:
         existing = answer.get("existFileId")
-        self.existing_file_id = str(existing) if existing else None
+        if existing and isinstance(existing, str | int):
+            self.existing_file_id = str(existing)
 
 
 class InsufficientSpace(ApiError):
@@ -335,7 +367,7 @@ class UploadError(KooDriveError):
     """A file did not get to the service."""
 
 
-class PartRejected(UploadError):
+class PartRejected(UploadError, _Attempted):
     """The object store refused a part.
 
     :ivar part_number: Number of the part, from 1.
@@ -343,6 +375,8 @@ class PartRejected(UploadError):
     :ivar code: The ``Code`` of its XML answer, for example ``"SignatureDoesNotMatch"``, or None.
     :ivar retry_after: Seconds the object store asked to wait, or None.
     :ivar attempts: How often the part was sent.
+    :ivar history: The :class:`Attempt` before the last one, the latest 20 of them.
+    :ivar gave_up: Why it was not sent once more, where that might have helped.
     """
 
     def __init__(
@@ -359,15 +393,14 @@ class PartRejected(UploadError):
         self.status = status
         self.code = code
         self.retry_after = retry_after
-        self.attempts = 1
 
     def __str__(self) -> str:
         refused = f"part {self.part_number} was refused: HTTP {self.status}"
         if self.code:
-            refused += f" {self.code}"
+            refused += f" {_on_one_line(self.code)}"
         if self.args[0]:
-            refused += f": {self.args[0]}"
-        return refused + (f"; {self.attempts} attempts" if self.attempts > 1 else "")
+            refused += f": {_on_one_line(self.args[0])}"
+        return "; ".join((refused, *self._ending()))
 
 
 class SourceChanged(UploadError):
@@ -393,3 +426,20 @@ class LockLost(UploadError):
         super().__init__(f"backup lock {lock_id} was lost: {reason}")
         self.lock_id = lock_id
         self.reason = reason
+
+
+# --- texts of others ---------------------------------------------------------------------------
+
+_LONGEST_TEXT = 500
+_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://\S+")
+
+
+def _on_one_line(text: str) -> str:
+    """Return what the other side wrote as it may be shown: printable, short, without any URL."""
+    if len(text) > _LONGEST_TEXT:
+        text = text[:_LONGEST_TEXT] + "..."
+    if "://" in text:
+        text = _URL.sub("<URL>", text)  # a presigned one is as good as a password
+    if text.isprintable():
+        return text
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -77,7 +77,7 @@ class ThreadPool:
             if job.answer.cancelled() and not job.begin():
                 if on_cancel is not None:
                     on_cancel()
-                await _until_done(job.end(loop))
+                await until_done(job.end(loop))
             raise
         return result
 
@@ -137,7 +137,7 @@ class ThreadPool:
         else:
             joined = asyncio.wrap_future(done)
         try:
-            await _until_done(joined)
+            await until_done(joined)
         finally:
             self._settle()
 
@@ -202,7 +202,7 @@ class _Job:
         self._error = None  # it holds the frames that hold this
 
 
-async def _until_done(work: asyncio.Future[Any]) -> None:
+async def until_done(work: asyncio.Future[Any]) -> None:
     """Wait for a future, and only then for a cancellation to take effect."""
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):

@@ -29,9 +29,15 @@ def blocking_calls_fail():
         yield fence
 
 
+@pytest.fixture(autouse=True)
+def no_journal_of_ours(monkeypatch):
+    """Keep tests away from the journal of whoever runs them."""
+    monkeypatch.setenv("KOODRIVE_JOURNAL", "off")
+
+
 @pytest.fixture
-async def drive(koodrive_emulator):
-    async with connect(koodrive_emulator) as client:
+async def drive(koodrive_emulator, tmp_path):
+    async with connect(koodrive_emulator, journal=tmp_path / "state" / "journal.db") as client:
         yield client
 
 

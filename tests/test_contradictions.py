@@ -6,6 +6,7 @@ way in every reading is accepted; on the way out only the documented form leaves
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime
 
@@ -27,7 +28,8 @@ from koodrive_async.emulator import Emulator, Fault, Faults
 from koodrive_async.hashing import Sha256
 from koodrive_async.testing import connect
 from koodrive_async.transport.auth import RequestHead, sign
-from tests.interface.scripted import LOCK, TLS, TOKEN, USER, HeldClock, Scripted, answer, client_of
+from tests.interface.scripted import LOCK, TLS, TOKEN, USER, Scripted, answer, client_of
+from tests.interface.wall_clock import WallClock
 
 pytestmark = pytest.mark.anyio
 
@@ -197,15 +199,15 @@ async def test_14_a_lock_is_asked_for_with_a_body_though_there_is_no_table(clien
 
 
 async def test_15_an_expired_lock_is_not_hoped_to_come_alive_again(tmp_path):
-    clock = HeldClock()
+    clock = WallClock()
     faults = Faults([Fault("expired-lock", "locks.renew")])
     with Emulator(tmp_path / "koodrive", clock=clock.time, faults=faults) as emulator:
         async with connect(emulator, clock=clock, tls=TLS) as drive:
 
             async def hold():
                 async with drive.locks.hold("100"):
-                    await clock.wake()
-                    await clock.wake()
+                    await clock.advance(201)
+                    await asyncio.Event().wait()
 
             with pytest.raises(LockLost):
                 await hold()

@@ -14,6 +14,7 @@ PUBLIC = [
     "AddedScopes",
     "ApiError",
     "AppSignature",
+    "Attempt",
     "Auth",
     "AuthenticationError",
     "AutoRename",

@@ -61,6 +61,36 @@ def test_the_uploader_example(koodrive_emulator, tmp_path):
     }
 
 
+def test_the_resuming_example(koodrive_emulator, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"a")
+    (folder / "b.jpg").write_bytes(b"b")
+
+    async def interrupted():
+        async with connect(koodrive_emulator) as drive:
+            device = await drive.devices.bind("my_laptop")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                await session.upload(folder / "a.jpg", description="a.jpg")
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        anyio.run(interrupted)
+    ran = subprocess.run(
+        [sys.executable, "-c", example("resume")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=50,
+    )
+    assert re.findall(r"outcome='(\w+)'", ran.stdout) == ["exists", "uploaded"]
+    assert anyio.run(files_of_newest_record, koodrive_emulator) == {
+        ("a.jpg", "a.jpg"),
+        ("b.jpg", "b.jpg"),
+    }
+
+
 async def test_the_service_example(koodrive_emulator):
     names: dict[str, Any] = {"__name__": "service"}
     exec(compile(example("service"), "README.md", "exec"), names)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+
+from koodrive_async.cli.interruption import hear_signals, leave, restore
 
 __all__ = ["main"]
 
@@ -11,6 +14,16 @@ _EXTRA = frozenset({"click", "rich"})
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    before = hear_signals(leave)
+    try:
+        _run()
+    finally:
+        # nothing is left to do that a signal could interrupt
+        kept = (signal.SIG_IGN, None)
+        restore({number: signal.SIG_DFL for number, was in before.items() if was not in kept})
+
+
+def _run() -> None:
     try:
         from koodrive_async.cli.app import koodrive  # noqa: PLC0415 - needs the extra
     except ModuleNotFoundError as error:

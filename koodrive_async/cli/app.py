@@ -15,7 +15,9 @@ from koodrive_async.cli.backup import backup
 from koodrive_async.cli.demo import demo
 from koodrive_async.cli.doctor import doctor
 from koodrive_async.cli.emulator import emulator
-from koodrive_async.cli.exits import ExitCode, exit_code_of
+from koodrive_async.cli.exits import exit_code_of
+from koodrive_async.cli.interruption import Interrupted, interruptible
+from koodrive_async.cli.journal import journal
 from koodrive_async.cli.listings import devices, files, records, scopes
 from koodrive_async.cli.wording import reason
 
@@ -31,11 +33,15 @@ class _Commands(click.Group):
         super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
+        with interruptible():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except Interrupted as interrupted:
             click.echo("interrupted", err=True)
-            raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+            raise click.exceptions.Exit(interrupted.exit_code) from None
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             # click knows what to do with these; the last is a reader such as ``head`` that has left
             raise
@@ -74,14 +80,16 @@ def _debug(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     params=[_debug_option()],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 all went well, 1 something failed (files are named), 2 wrong usage, "
-    "3 settings are missing or wrong, 4 the service refused or did not answer, 130 interrupted.",
+    "3 settings are missing or wrong, 4 the service refused or did not answer; when a signal "
+    "interrupts it, 130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP.",
 )
 @click.version_option(__version__, prog_name="koodrive")
 def koodrive() -> None:
     """Back up to Huawei Cloud KooDrive.
 
-    All commands but demo and emulator take the service from the environment: KOODRIVE_ENDPOINT,
-    KOODRIVE_USER_ID, and KOODRIVE_TOKEN or both of KOODRIVE_APP_ID and KOODRIVE_APP_SECRET.
+    All commands but demo, journal and emulator take the service from the environment:
+    KOODRIVE_ENDPOINT, KOODRIVE_USER_ID, and KOODRIVE_TOKEN or both of KOODRIVE_APP_ID and
+    KOODRIVE_APP_SECRET.
     """
     for stream in (sys.stdout, sys.stderr):
         # a file name that the terminal's encoding lacks must not end a backup
@@ -89,5 +97,5 @@ def koodrive() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for _command in (demo, backup, records, files, devices, scopes, doctor, emulator):
+for _command in (demo, backup, records, files, devices, scopes, journal, doctor, emulator):
     koodrive.add_command(_command)

@@ -2,48 +2,67 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 import click
 
 from koodrive_async.cli.exits import ExitCode
+from koodrive_async.cli.interruption import Interrupted, LastWords
 from koodrive_async.cli.machine import this_machine
 from koodrive_async.cli.options import ConnectionsType, SizeType, module_option
 from koodrive_async.cli.progress import Screen
+from koodrive_async.cli.report import Report
+from koodrive_async.cli.resuming import RepeatableCommand, called_again, find_unfinished, journal_of
 from koodrive_async.cli.running import run
 from koodrive_async.cli.uploading import Tally, upload_path
-from koodrive_async.cli.wording import count_text, printable, reason
+from koodrive_async.cli.wording import count_text
 from koodrive_async.client import KooDrive
-from koodrive_async.config import Limits
-from koodrive_async.errors import InvalidArgument
+from koodrive_async.config import Limits, Timeouts
+from koodrive_async.errors import InvalidArgument, KooDriveError
 from koodrive_async.tasks import task_group
-from koodrive_async.upload import UploadReceipt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from koodrive_async.backup import BackupSession
     from koodrive_async.cli.machine import Machine
     from koodrive_async.models import Module
-    from koodrive_async.upload import UploadFailure
+
+_CLEANUP: Final = 0.5
+"""Seconds for giving the lock back; there is one for everything, ``interruption.PATIENCE``."""
 
 
 @attrs.define(kw_only=True)
 class _Job:
-    """What to back up and how; and, once known, the device and the record."""
+    """What to back up and how; and, once known, the device and the record.
+
+    :ivar resumes: Whether to look for a record to go on with.
+    :ivar wanted: The record to go on with, when it was named.
+    :ivar again: Returns the command as it was given, with more options.
+    :ivar forgetful: Whether there is no journal that would know the record by its path.
+    """
 
     path: Path
+    root: str
     is_file: bool
     module: Module
     machine: Machine
     include: tuple[str, ...]
     exclude: tuple[str, ...]
+    resumes: bool
+    wanted: str | None
+    again: Callable[..., str]
+    forgetful: bool = False
     device_id: str | None = None
     record_id: str | None = None
 
 
-@click.command()
+@click.command(cls=RepeatableCommand)
 @click.argument("path", type=click.Path(exists=True, readable=False, path_type=Path))
 @module_option("What the backup is of.")
 @click.option("--device-name", metavar="NAME", help="Name of this machine; the host's by default.")
@@ -78,7 +97,33 @@ class _Job:
     type=SizeType(),
     help="Bytes per second for all parts together, such as 2M; no limit by default.",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the unfinished record that an interrupted backup of PATH has left; begin a "
+    "new one when there is none.",
+)
+@click.option("--record", "wanted", metavar="RECORD", help="Go on with this unfinished record.")
+@click.option(
+    "--journal",
+    metavar="FILE|off",
+    default="auto",
+    help="Where to note what --resume needs; by default what KOODRIVE_JOURNAL says, or a file in "
+    "the place that the system has for such state.",
+)
+@click.option(
+    "--verify", is_flag=True, help="Hash every part once more while it is sent, and compare."
+)
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=0.0,
+    help="How long to wait for a lock that somebody else holds; not at all by default.",
+)
+@click.pass_context
 def backup(
+    ctx: click.Context,
     *,
     path: Path,
     module: Module,
@@ -89,6 +134,11 @@ def backup(
     connections: int | Literal["auto"],
     memory: int,
     bandwidth: int | None,
+    resume: bool,
+    wanted: str | None,
+    journal: str,
+    verify: bool,
+    wait: float,
 ) -> None:
     """Back up PATH, a folder or a file.
 
@@ -101,21 +151,30 @@ def backup(
         raise click.UsageError("--include and --exclude are for folders")
     job = _Job(
         path=path,
+        root=os.path.abspath(path),  # noqa: PTH100 - links are not followed, as in the journal
         is_file=is_file,
         module=module,
         machine=this_machine(machine_code, device_name),
         include=include,
         exclude=exclude,
+        resumes=resume,
+        wanted=wanted,
+        again=partial(called_again, ctx),
     )
-    drive = KooDrive.from_env(limits=_limits(connections, memory, bandwidth))
+    drive = KooDrive.from_env(
+        limits=_limits(connections, memory, bandwidth),
+        timeouts=Timeouts(cleanup=_CLEANUP, lock=wait),
+        journal=None if journal == "off" else journal,
+        verify_parts=verify,
+    )
     tally = Tally()
+    last_words = LastWords(lambda: f"interrupted: {_so_far(job, tally)}")
     began = time.perf_counter()
     try:
         with Screen(tally.hashing, tally.sending) as screen:
-            run(partial(_back_up, drive, job, tally, screen))
-    except KeyboardInterrupt:
-        click.echo(f"interrupted: {_so_far(job, tally)}", err=True)
-        raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+            run(partial(_back_up, drive, job, tally, screen), last_words)
+    except Interrupted as interrupted:
+        last_words.end(interrupted.number)
     except Exception:
         if job.record_id is not None:
             click.echo(f"stopped: {_so_far(job, tally)}", err=True)
@@ -137,40 +196,69 @@ def _limits(connections: int | Literal["auto"], memory: int, bandwidth: int | No
 
 
 async def _back_up(drive: KooDrive, job: _Job, tally: Tally, screen: Screen) -> None:
+    report = Report(screen, drive.limits.files_in_flight)
     async with drive:
         machine = job.machine
         device = await drive.devices.bind(machine.code, machine.name, machine.os)
         job.device_id = device.device_id
-        async with drive.backup(device.device_id, job.module) as session:
-            job.record_id = session.record.record_id
-            async with task_group() as group:
-                if screen.has_bars and not (job.include or job.exclude):
-                    group.start_soon(tally.measure, job.path)
-                async for outcome in upload_path(
-                    session,
-                    job.path,
-                    tally,
-                    is_file=job.is_file,
-                    include=job.include,
-                    exclude=job.exclude,
-                ):
-                    tally.add(outcome)
-                    await _tell(screen, outcome)
-                group.cancel_scope.cancel()
+        job.forgetful = journal_of(drive).path is None
+        record_id = await _record_to_resume(drive, device.device_id, job, screen)
+        try:
+            async with drive.backup(
+                device.device_id, job.module, resume=record_id, root=job.root
+            ) as session:
+                job.record_id = session.record.record_id
+                await _upload(session, job, tally, screen, report)
+        except KooDriveError as error:
+            await report.tell_withheld(error)
+            raise
+        await report.tell_withheld()
 
 
-async def _tell(screen: Screen, outcome: UploadReceipt | UploadFailure) -> None:
-    if not isinstance(outcome, UploadReceipt):
-        where = printable(str(outcome.source))
-        await screen.line(f"failed: {where}: {reason(outcome.error)}", err=True)
-    elif screen.wants_lines:
-        path = printable(outcome.description or outcome.name)
-        await screen.line(
-            f"{outcome.outcome}\t{outcome.size}\t{outcome.sha256}\t{outcome.file_id}\t{path}"
-        )
+async def _record_to_resume(
+    drive: KooDrive, device_id: str, job: _Job, screen: Screen
+) -> str | None:
+    if job.wanted is not None:
+        await screen.line(f"resume\trecord {job.wanted}")
+        return job.wanted
+    if not job.resumes:
+        return None
+    found = await find_unfinished(drive, device_id, job.module, job.root)
+    await screen.line(f"resume\t{found or 'no unfinished record: a new one is begun'}")
+    if found is not None:
+        job.record_id = found.record_id
+    return job.record_id
+
+
+async def _upload(
+    session: BackupSession, job: _Job, tally: Tally, screen: Screen, report: Report
+) -> None:
+    async with task_group() as group:
+        if screen.has_bars and not (job.include or job.exclude):
+            group.start_soon(tally.measure, job.path)
+        async for outcome in upload_path(
+            session,
+            job.path,
+            tally,
+            is_file=job.is_file,
+            include=job.include,
+            exclude=job.exclude,
+        ):
+            tally.add(outcome)
+            await report.tell(outcome)
+        group.cancel_scope.cancel()
 
 
 def _so_far(job: _Job, tally: Tally) -> str:
     if job.record_id is None:
         return "nothing was backed up"
-    return f"{count_text(tally.files, 'file')} backed up, record {job.record_id} is unfinished"
+    return (
+        f"{count_text(tally.files, 'file')} backed up, record {job.record_id} is unfinished; "
+        f"go on with: {_command_to_go_on(job, job.record_id)}"
+    )
+
+
+def _command_to_go_on(job: _Job, record_id: str) -> str:
+    if job.wanted or job.resumes:
+        return job.again()
+    return job.again("--record", record_id) if job.forgetful else job.again("--resume")

@@ -111,7 +111,7 @@ class Trial:
         size = self.tally.hashing.total or 0
         await self._say("emulator", f"{url}, in a temporary directory")
         await self._say("files", f"{count_text(self.count, 'file')}, {size_text(size)}, {origin}")
-        async with KooDrive.from_env(environment) as drive:
+        async with KooDrive.from_env(environment, journal=None) as drive:
             device_id = await self._bind(drive)
             record_id = await self.back_up(drive, device_id)
             await self._find(drive, device_id, record_id)

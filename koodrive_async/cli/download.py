@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
+import re
 from contextlib import asynccontextmanager
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import aiohttp
@@ -58,15 +62,21 @@ async def download_record(
     Cancellation leaves no connection behind, and nothing but files in ``scratch``.
     """
     found: list[Downloaded] = []
+    numbers = itertools.count(1)
     at_a_time = CapacityLimiter(AT_A_TIME)
     meter.started = True
     # a session of its own: nothing that signs in to the service can reach the object store
-    async with aiohttp.ClientSession(timeout=_TIMEOUT, read_bufsize=_CHUNK) as http:
+    plain = yarl.URL(drive.endpoint).scheme == "http"
+    async with aiohttp.ClientSession(
+        timeout=_TIMEOUT, read_bufsize=_CHUNK, auto_decompress=False
+    ) as http:
         async for page in drive.files.list(record_id).pages():
             urls = await _urls(drive, list(page), containers)
             async with anyio.create_task_group() as group:
                 for file in page:
-                    one = _Download(http, file, scratch / file.file_id, meter)
+                    # nothing that the service says becomes a path here
+                    target = scratch / f"download-{next(numbers)}"
+                    one = _Download(http, file, target, meter, plain=plain)
                     group.start_soon(one.run, urls.get(file.file_id), at_a_time, found)
     return found
 
@@ -87,57 +97,103 @@ async def _urls(
     }
 
 
+def leads_out(path: str) -> str | None:
+    """Say why a path of the service must not become one on this machine; None when it may.
+
+    :param path: A name or description, which may have come from any system, or from an attacker.
+    """
+    if "\0" in path:
+        return "it has a NUL"
+    if ".." in re.split(r"[/\\]", path):
+        return "it goes up with '..'"
+    there = PureWindowsPath(path)  # which takes both kinds of slashes
+    # on other systems "Q: what now" is a name like any other
+    if there.root or (there.drive and os.name == "nt"):
+        return "it is absolute"
+    return None
+
+
 @attrs.frozen
 class _Download:
-    """One file on its way back."""
+    """One file on its way back.
+
+    :ivar _plain: Whether links may be plain HTTP, because the service is.
+    """
 
     _http: aiohttp.ClientSession
     _file: BackupFile
     _target: Path
     _meter: Meter
+    _plain: bool = attrs.field(kw_only=True)
 
     async def run(
         self, url: str | None, at_a_time: CapacityLimiter, found: list[Downloaded]
     ) -> None:
         received = problem = None
-        if url is None:
-            problem = "the service gave no link to download it"
-        else:
-            async with at_a_time:
-                try:
-                    received = await self._fetch(url)
-                except aiohttp.ClientError as error:
-                    # the text of aiohttp's errors carries the URL, which is a secret
-                    problem = f"its download failed ({type(error).__name__})"
-                except (OSError, _RefusedError) as error:
-                    problem = f"its download failed ({reason(error)})"
+        async with at_a_time:
+            try:
+                received = await self._fetch(self._checked(url))
+            except aiohttp.ClientError as error:
+                # the text of aiohttp's errors carries the URL, which is a secret
+                problem = f"its download failed ({type(error).__name__})"
+            except (OSError, _RefusedError) as error:
+                problem = f"its download failed ({reason(error)})"
         self._meter.files += 1
         found.append(
             Downloaded(
-                path=self._file.description or self._file.file_name or self._file.file_id,
+                path=self._path,
                 announced=(self._file.sha256, self._file.size),
                 received=received,
                 problem=problem,
             )
         )
 
-    async def _fetch(self, url: str) -> tuple[str, int]:
-        # byte for byte as received: a signature covers the very spelling
-        async with self._http.get(yarl.URL(url, encoded=True), allow_redirects=False) as response:
+    @property
+    def _path(self) -> str:
+        return self._file.description or self._file.file_name or self._file.file_id
+
+    def _checked(self, url: str | None) -> yarl.URL:
+        for path in (self._file.description, self._file.file_name):
+            if path is not None and (why := leads_out(path)) is not None:
+                raise _RefusedError(f"its path would lead out of the folder: {why}")
+        if url is None:
+            raise _RefusedError("the service gave no link to download it")
+        try:
+            # byte for byte as received: a signature covers the very spelling
+            link = yarl.URL(url, encoded=True)
+        except ValueError:
+            raise _RefusedError("its link is no URL") from None
+        if link.scheme != "https" and not (self._plain and link.scheme == "http"):
+            raise _RefusedError(f"its link is not https but {link.scheme or 'without a scheme'}")
+        return link
+
+    async def _fetch(self, url: yarl.URL) -> tuple[str, int]:
+        async with self._http.get(url, allow_redirects=False) as response:
             if response.status != 200:  # noqa: PLR2004 - HTTP's own number
                 raise _RefusedError(f"HTTP {response.status}")
             digest = hashlib.sha256()
             size = 0
             async with _opened(self._target) as file:
                 async for chunk in response.content.iter_chunked(_CHUNK):
-                    await to_thread.run_sync(_keep, file, digest, chunk)
                     size += len(chunk)
+                    self._check_size(size, at_its_end=False)
+                    await to_thread.run_sync(_keep, file, digest, chunk)
                     self._meter.done += len(chunk)
+        self._check_size(size, at_its_end=True)
         return digest.hexdigest(), size
+
+    def _check_size(self, size: int, *, at_its_end: bool) -> None:
+        announced = self._file.size
+        if announced is None:
+            return
+        if size > announced:  # an endless body must not fill the disk
+            raise _RefusedError(f"it is longer than the {announced} bytes that the listing says")
+        if at_its_end and size < announced:
+            raise _RefusedError(f"{size} bytes came of the {announced} that the listing says")
 
 
 class _RefusedError(Exception):
-    """The object store refused."""
+    """The object store refused, or what it gave is refused."""
 
 
 @asynccontextmanager

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from koodrive_async.errors import ConfigurationError, InvalidArgument, KooDriveError
+from koodrive_async.errors import (
+    ConfigurationError,
+    InvalidArgument,
+    KooDriveError,
+    RecordInUse,
+)
 
 
 class ExitCode(IntEnum):
@@ -17,7 +22,12 @@ class ExitCode(IntEnum):
     SETTINGS = 3
     SERVICE = 4
     """The service refused or did not answer."""
+    HUNG_UP = 129
+    """SIGHUP, such as when the terminal was closed."""
     INTERRUPTED = 130
+    """Ctrl-C."""
+    TERMINATED = 143
+    """SIGTERM."""
 
 
 def exit_code_of(error: Exception) -> ExitCode:
@@ -26,6 +36,6 @@ def exit_code_of(error: Exception) -> ExitCode:
         return ExitCode.SETTINGS
     if isinstance(error, InvalidArgument):
         return ExitCode.USAGE
-    if isinstance(error, KooDriveError):
+    if isinstance(error, KooDriveError) and not isinstance(error, RecordInUse):
         return ExitCode.SERVICE
     return ExitCode.FAILED

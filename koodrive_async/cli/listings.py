@@ -31,7 +31,7 @@ _RECORDS = ("RECORD", "STATUS", "CREATED", "ENDED", "DEVICE")
 _FILES = ("FILE", "BYTES", "SHA-256", "CREATED", "PATH")
 _DEVICES = ("DEVICE", "NAME", "OS", "MACHINE CODE", "CREATED")
 _SCOPES = ("SCOPE", "LOCAL PATH", "CLOUD FOLDER", "CREATED")
-_LONG = frozenset({"PATH", "NAME", "LOCAL PATH", "CLOUD FOLDER"})
+_LONG = frozenset({"PATH", "NAME", "LOCAL PATH", "CLOUD FOLDER", "ROOT", "ACCOUNT"})
 
 
 @click.command()
@@ -114,10 +114,11 @@ async def _show_pages(
 
 async def _show(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     # in a worker thread: the reader of a pipe may take its time
-    await to_thread.run_sync(_write, header, rows, abandon_on_cancel=True)
+    await to_thread.run_sync(write_rows, header, rows, abandon_on_cancel=True)
 
 
-def _write(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def write_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a table on a terminal, and lines of fields separated by tabs anywhere else."""
     if not sys.stdout.isatty():
         lines = ("\t".join(map(_in_full, row)) + "\n" for row in rows)
         click.echo("".join(lines), nl=False)

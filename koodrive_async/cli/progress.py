@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import attrs
@@ -90,7 +91,8 @@ class Screen:
         traceback: TracebackType | None,
     ) -> None:
         if self._bars is not None:
-            self._bars.stop()
+            with suppress(OSError):  # the terminal may have gone
+                self._bars.stop()
 
 
 class _Bars(Progress):

@@ -40,16 +40,22 @@ def upload_path(
 class Tally:
     """What became of the files of a backup.
 
-    :ivar already: Files whose bytes the service had already.
+    :ivar there: Files that the record had already.
+    :ivar rapid: Files whose bytes the service had already.
+    :ivar parts_resumed: Parts that an earlier run had sent.
     :ivar size: Bytes of all files that are in the record.
+    :ivar size_there: Bytes of those that it had already.
     """
 
     files: int = 0
     failed: int = 0
-    already: int = 0
+    there: int = 0
+    rapid: int = 0
     parts: int = 0
+    parts_resumed: int = 0
     retries: int = 0
     size: int = 0
+    size_there: int = 0
     hashing: Meter = attrs.field(factory=lambda: Meter(label="hash"))
     sending: Meter = attrs.field(factory=lambda: Meter(label="upload"))
     # files on their way, by their path
@@ -75,8 +81,12 @@ class Tally:
             self.files += 1
             self.size += outcome.size
             self.parts += outcome.parts
+            self.parts_resumed += outcome.parts_resumed
             self.retries += outcome.retries
-            self.already += outcome.outcome != "uploaded"
+            self.rapid += outcome.outcome == "rapid"
+            if outcome.outcome == "exists":
+                self.there += 1
+                self.size_there += outcome.size
         else:
             self.failed += 1
             self._hashed.pop(outcome.description, None)
@@ -93,10 +103,14 @@ class Tally:
         text = (
             f"{count_text(self.files, 'file')}, {size_text(self.size)}, "
             f"{count_text(self.parts, 'part')} in {seconds:.2f} s: "
-            f"{speed_text(self.size, seconds)}"
+            f"{speed_text(self.size - self.size_there, seconds)}"
         )
-        if self.already:
-            text += f"; {count_text(self.already, 'file')} not sent, the service had the bytes"
+        if self.there:
+            text += f"; {count_text(self.there, 'file')} there already"
+        if self.parts_resumed:
+            text += f"; {count_text(self.parts_resumed, 'part')} sent by an earlier run"
+        if self.rapid:
+            text += f"; {count_text(self.rapid, 'file')} not sent, the service had the bytes"
         if self.retries:
             text += f"; {count_text(self.retries, 'part')} sent again"
         return text

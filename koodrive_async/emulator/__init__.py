@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from koodrive_async.emulator.credentials import Account
-from koodrive_async.emulator.faults import Fault, Faults
+from koodrive_async.emulator.fault import Fault
+from koodrive_async.emulator.faults import Faults
+from koodrive_async.emulator.holdings import HeldFile, HeldLock, HeldRecord
 from koodrive_async.emulator.routes import ROUTES
 from koodrive_async.emulator.seen import Seen, SeenRequest
 from koodrive_async.emulator.server import Emulator
 
-__all__ = ["ROUTES", "Account", "Emulator", "Fault", "Faults", "Seen", "SeenRequest"]
+__all__ = [
+    "ROUTES",
+    "Account",
+    "Emulator",
+    "Fault",
+    "Faults",
+    "HeldFile",
+    "HeldLock",
+    "HeldRecord",
+    "Seen",
+    "SeenRequest",
+]

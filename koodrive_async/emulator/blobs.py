@@ -53,6 +53,11 @@ class Blobs:
         with self.reading(name) as fd:
             return os.pread(fd, end - start, start)
 
+    def whole(self, name: str) -> bytes:
+        """Return all bytes that were written; none when nothing was."""
+        path = self._folder / name
+        return path.read_bytes() if path.exists() else b""
+
     def remove(self, name: str) -> None:
         """Remove a content; one without bytes was never written, and that is fine."""
         (self._folder / name).unlink(missing_ok=True)

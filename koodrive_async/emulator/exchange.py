@@ -13,32 +13,25 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage
 
 from koodrive_async.emulator.answers import http_date
+from koodrive_async.emulator.cut import CutError, is_over
 from koodrive_async.emulator.pace import Pace
-from koodrive_async.emulator.routes import OBJECT_GET, PART_PUT
+from koodrive_async.emulator.routes import OBJECT_GET
 from koodrive_async.emulator.seen import SeenRequest
+from koodrive_async.emulator.spoiled import send_spoiled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from koodrive_async.emulator.fault import Moment
     from koodrive_async.emulator.faults import Strike
     from koodrive_async.emulator.service import Service
 
 
-TRANSFERS: Final = frozenset({PART_PUT, OBJECT_GET})
+# How often a silent connection is looked at, in seconds.
+LOOK_EVERY: Final = 0.02
 # Closing with this sends a reset at once instead of an orderly end.
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 LOST: Final = (OSError, BadHttpMessage, web.RequestPayloadError)
-
-
-class CutError(Exception):
-    """The connection ends here, without an answer.
-
-    :param reset: whether the other side sees a reset; otherwise an orderly end.
-    """
-
-    def __init__(self, *, reset: bool) -> None:
-        super().__init__()
-        self.reset = reset
 
 
 class BodyLostError(Exception):
@@ -55,6 +48,7 @@ class Exchange:
     strike: Strike
     paces: tuple[Pace, ...]
     handling: ExitStack
+    began: float
     body_size: int = 0
     part_number: int | None = None
     noted: bool = False
@@ -65,8 +59,28 @@ class Exchange:
         :raises CutError: when a fault cuts the connection before the body.
         """
         await asyncio.sleep(self.strike.latency)
-        if self.strike.resets("before"):
-            raise CutError(reset=True)
+        await self.stop("before")
+
+    async def stop(self, moment: Moment) -> None:
+        """Go on, unless a fault stops the request here; in silence, until the other side leaves.
+
+        :raises CutError: when a fault does.
+        """
+        rule = self.strike.stops(moment)
+        if rule is None:
+            return
+        if rule.kind == "silence":
+            self._note(None)
+            await self.left()
+        raise CutError(reset=True)
+
+    async def left(self) -> None:
+        """Wait until the other side has left.
+
+        One that leaves while more of its body is on the way than fits the buffers is not noticed.
+        """
+        while not is_over(self.request.transport):  # noqa: ASYNC110 - nobody tells of a reset while nothing is read
+            await asyncio.sleep(LOOK_EVERY)
 
     def lose_answer(self) -> None:
         """Stop here if the answer is to be lost.
@@ -82,17 +96,18 @@ class Exchange:
         :raises BodyLostError: when the caller goes away before all of it came.
         :raises CutError: when a fault cuts the connection here.
         """
-        cut_at = self._cut_at()
+        stop_at = self._stop_at()
         if self.request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
             await self.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while data := await self._piece():
             self.body_size += len(data)
             await self.pace(len(data))
-            if cut_at is not None and self.body_size >= cut_at:
-                raise CutError(reset=True)
+            if stop_at is not None and self.body_size >= stop_at:
+                await self.stop("middle")
             yield data
-        if cut_at is not None or self.strike.resets("after"):
-            raise CutError(reset=True)
+        if stop_at is not None:
+            await self.stop("middle")
+        await self.stop("after")
 
     async def pace(self, size: int) -> None:
         """Wait as long as ``size`` bytes take on this line."""
@@ -106,6 +121,8 @@ class Exchange:
     def stamp(self, response: web.StreamResponse) -> None:
         """Date an answer and put the request into the log; before its first byte goes out."""
         response.headers[hdrs.DATE] = http_date(self.service.clock())
+        if self.strike.closes:
+            response.force_close()
         self._note(response.status)
 
     def leave(self) -> None:
@@ -136,8 +153,8 @@ class Exchange:
         except LOST as error:
             raise BodyLostError from error
 
-    def _cut_at(self) -> int | None:
-        if self.route == OBJECT_GET or not self.strike.resets("middle"):
+    def _stop_at(self) -> int | None:
+        if self.route == OBJECT_GET or self.strike.stops("middle") is None:
             return None
         return max(1, (self.request.content_length or 0) // 2)
 
@@ -154,6 +171,7 @@ class Exchange:
                 headers=self.request.headers,
                 body_size=self.body_size,
                 part_number=self.part_number,
+                at=self.began,
             )
         )
 
@@ -176,13 +194,13 @@ async def exchanged(
             handling.callback(service.tasks.discard, task)
         handling.enter_context(service.seen.handling(route))
         strike = service.faults.strike(route)
-        exchange = Exchange(
-            service, request, route, strike, _paces(service, strike, route), handling
-        )
+        paces = _paces(service, strike)
+        exchange = Exchange(service, request, route, strike, paces, handling, began=service.clock())
         try:
             await exchange.arrive()
             response = await answer(exchange)
             exchange.lose_answer()
+            await send_spoiled(exchange, response)
         except CutError as cut:
             exchange.cut(reset=cut.reset)
             return web.Response()
@@ -191,9 +209,7 @@ async def exchanged(
         return response
 
 
-def _paces(service: Service, strike: Strike, route: str) -> tuple[Pace, ...]:
-    if route not in TRANSFERS:
-        return ()
+def _paces(service: Service, strike: Strike) -> tuple[Pace, ...]:
     paces = []
     if (own := strike.speed("bandwidth")) is not None:
         paces.append(Pace(own))

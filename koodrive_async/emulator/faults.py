@@ -10,21 +10,50 @@ From text, one rule per item (this is what a command line takes)::
     rule   = kind ["=" value] [":" route] [":" option *("," option)]
     option = name "=" value
 
+Lines and delays::
+
     latency=0.02                          every answer 20 ms late
     latency=1.5:part.put:rate=0.05        one part in twenty 1.5 s late
     bandwidth=1000000                     each connection moves 1 MB/s (part.put, object.get)
     total-bandwidth=5000000:part.put      all uploads together move 5 MB/s
+
+The service refuses, or never gets to act::
+
     error:files.complete:status=503,rate=0.1
     error=500:records.*:code=13000201,msg=INNER_INVOKE_FAILURE,retry_after=2
     throttle=1:part.put:times=3           HTTP 429, Retry-After: 1
+    early-answer=503:part.put             answered before the body is read, then closed
     reset=middle:part.put:times=1,after=4 cut inside the body of the fifth part
-    lost-answer:files.create:times=1      the service acts, its answer never comes
+    silence=after:part.put                takes the body, and never answers (or before, middle)
+
+The service acts, and its answer comes to grief::
+
+    lost-answer:files.create:times=1      it never comes: an orderly end of the connection
+    half-answer:files.complete            its head and half of its body, then the connection ends
+    headers-only:part.put                 its head, then silence
+    trickle=1:files.create                a byte each second, then the connection ends
+    garbage:part.put                      bytes that are no HTTP, then the connection ends
+    close                                 all of it, with Connection: close
+
+The service itself fails::
+
+    corrupt:part.put:times=1              stores a byte wrongly and answers 200 all the same
+    lost-upload:files.complete:times=1    has forgotten the upload (13000401): the file is gone
     expired-url:part.put:times=1          the object store says the URL is too old
     expired-lock:files.create:times=1     the lock runs out at that moment
+    expired-token:records.list:times=1    the token runs out at that moment
 
 A route is a name of :data:`koodrive_async.emulator.ROUTES` or a pattern over them (``files.*``);
-without one a rule is for all of them. Options of every kind: ``rate`` (0 to 1, seeded),
-``times`` (only the first n) and ``after`` (not the first n that match).
+without one a rule is for all that its kind can hit. ``corrupt`` hits ``part.put``; ``lost-upload``
+hits ``part.put``, ``files.complete`` and ``files.part_urls``, and only uploads that are not
+complete; ``expired-url`` and the two bandwidths hit ``part.put`` and ``object.get``;
+``expired-token`` hits calls of the interface but ``tokens.*``, and a caller with the app signature
+has no token to lose. Everything else hits every request.
+
+Where there is silence, the connection stays until the other side leaves or the emulator stops.
+An answer without a body is announced as chunked by ``half-answer`` and ``headers-only``, so that
+something is missing. Options of every kind: ``rate`` (0 to 1, seeded), ``times`` (only the first
+n) and ``after`` (not the first n that match).
 """
 
 from __future__ import annotations
@@ -32,158 +61,19 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
-from koodrive_async.emulator.routes import ROUTES
+from koodrive_async.emulator.fault import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Kind = Literal[
-    "latency",
-    "bandwidth",
-    "total-bandwidth",
-    "error",
-    "throttle",
-    "reset",
-    "lost-answer",
-    "expired-url",
-    "expired-lock",
-]
-Moment = Literal["before", "middle", "after"]
+    from koodrive_async.emulator.fault import Kind, Moment
 
-TOO_MANY_REQUESTS: Final = 429
-DEFAULT_RETRY_AFTER: Final = 1.0
-
-# The option that the value behind the equals sign of a kind stands for.
-MAIN_OPTION: Final[dict[str, str]] = {
-    "latency": "seconds",
-    "bandwidth": "bytes_per_second",
-    "total-bandwidth": "bytes_per_second",
-    "error": "status",
-    "throttle": "retry_after",
-    "reset": "moment",
-}
-OPTIONS: Final[dict[str, type[int | float | str]]] = {
-    "rate": float,
-    "times": int,
-    "after": int,
-    "seconds": float,
-    "bytes_per_second": float,
-    "status": int,
-    "code": str,
-    "msg": str,
-    "retry_after": float,
-    "moment": str,
-}
-
-
-def _known_route(_: object, __: object, pattern: str) -> None:
-    if not any(fnmatchcase(route, pattern) for route in ROUTES):
-        raise ValueError(f"no route is called {pattern!r}; there are {', '.join(ROUTES)}")
-
-
-@attrs.frozen
-class Fault:
-    """One rule: what goes wrong, where and how often.
-
-    :param kind: what happens.
-    :param route: a route name, or a pattern over route names.
-    :param rate: chance that a request that matches is hit, 0 to 1.
-    :param times: hit only so many requests; ``None`` for no limit.
-    :param after: let the first so many requests that match pass.
-    :param seconds: how late an answer is (``latency``).
-    :param bytes_per_second: speed of bodies (``bandwidth``, ``total-bandwidth``).
-    :param status: HTTP status (``error``).
-    :param code: ``code`` of the answer (``error``); a number is sent as one. An error of the
-        object store prints it as its XML code.
-    :param msg: message of the answer (``error``).
-    :param retry_after: ``Retry-After`` header in seconds (``error``, ``throttle``); without it an
-        error has none and a throttle says 1.
-    :param moment: when the connection is cut (``reset``): ``before`` the body is read, in the
-        ``middle`` of a body (of the request, or of a download), ``after`` the body and before the
-        service acts.
-    :raises ValueError: when a value is none of these.
-    """
-
-    kind: Kind = attrs.field(validator=attrs.validators.in_(get_args(Kind)))
-    route: str = attrs.field(default="*", validator=_known_route)
-    rate: float = attrs.field(
-        default=1.0,
-        kw_only=True,
-        validator=[attrs.validators.ge(0.0), attrs.validators.le(1.0)],
-    )
-    times: int | None = attrs.field(
-        default=None,
-        kw_only=True,
-        validator=attrs.validators.optional(attrs.validators.ge(0)),
-    )
-    after: int = attrs.field(default=0, kw_only=True, validator=attrs.validators.ge(0))
-    seconds: float = attrs.field(default=0.1, kw_only=True, validator=attrs.validators.ge(0.0))
-    bytes_per_second: float = attrs.field(
-        default=1_000_000.0, kw_only=True, validator=attrs.validators.gt(0.0)
-    )
-    status: int = attrs.field(
-        default=503,
-        kw_only=True,
-        validator=[attrs.validators.ge(400), attrs.validators.le(599)],
-    )
-    code: str | None = attrs.field(default=None, kw_only=True)
-    msg: str = attrs.field(default="a fault was ordered", kw_only=True)
-    retry_after: float | None = attrs.field(
-        default=None,
-        kw_only=True,
-        validator=attrs.validators.optional(attrs.validators.ge(0.0)),
-    )
-    moment: Moment = attrs.field(
-        default="before", kw_only=True, validator=attrs.validators.in_(get_args(Moment))
-    )
-
-    @property
-    def answer_status(self) -> int:
-        """HTTP status of the answer that an ``error`` or ``throttle`` orders."""
-        return TOO_MANY_REQUESTS if self.kind == "throttle" else self.status
-
-    @property
-    def answer_after(self) -> float | None:
-        """``Retry-After`` of that answer, in seconds; a ``throttle`` always has one."""
-        if self.kind == "throttle" and self.retry_after is None:
-            return DEFAULT_RETRY_AFTER
-        return self.retry_after
-
-    @classmethod
-    def parse(cls, rule: str) -> Fault:
-        """Read one rule of the grammar at the top of this module.
-
-        :raises ValueError: when it does not follow the grammar, with the rule and what is wrong.
-        """
-        try:
-            return cls._parsed(rule)
-        except ValueError as error:
-            raise ValueError(f"fault {rule!r}: {error}") from None
-
-    @classmethod
-    def _parsed(cls, rule: str) -> Fault:
-        head, _, rest = rule.partition(":")
-        kind, has_value, value = head.partition("=")
-        if kind not in get_args(Kind):
-            raise ValueError(f"no kind is called {kind!r}; there are {', '.join(get_args(Kind))}")
-        options = [] if not has_value else [f"{_main_option(kind)}={value}"]
-        route, _, more = rest.partition(":")
-        if "=" in route:  # no route: the options follow at once
-            route, more = "", rest
-        options += more.split(",") if more else []
-        fields: dict[str, Any] = {}
-        for option in options:
-            name, _, given = option.partition("=")
-            if name not in OPTIONS:
-                raise ValueError(f"no option is called {name!r}; there are {', '.join(OPTIONS)}")
-            fields[name] = OPTIONS[name](given)
-        checked: Any = kind
-        return cls(checked, route or "*", **fields)
+# The service acts, and then its answer is not sent as it should be.
+SPOILING: Final[tuple[Kind, ...]] = ("half-answer", "headers-only", "trickle", "garbage")
 
 
 class Faults:
@@ -244,7 +134,7 @@ class Faults:
         return f"Faults({list(self)!r})"
 
     def _is_hit(self, rule: Fault, route: str) -> bool:
-        if not fnmatchcase(route, rule.route):
+        if not rule.matches(route):
             return False
         self._matched[rule] += 1
         if self._matched[rule] <= rule.after:
@@ -273,13 +163,29 @@ class Strike:
         """The rule of the error to answer."""
         return next(iter(self._of("error", "throttle")), None)
 
+    @property
+    def early_answer(self) -> Fault | None:
+        """The rule of the error to answer before the body is read."""
+        return next(iter(self._of("early-answer")), None)
+
+    @property
+    def spoiled(self) -> Fault | None:
+        """The rule by which the answer is not sent as it should be."""
+        return next(iter(self._of(*SPOILING)), None)
+
+    @property
+    def closes(self) -> bool:
+        """Whether the answer says that the connection ends after it."""
+        return self.has("close") or self.has("early-answer")
+
     def has(self, kind: Kind) -> bool:
         """Return whether a rule of this kind hit the request."""
         return bool(self._of(kind))
 
-    def resets(self, moment: Moment) -> bool:
-        """Return whether the connection is cut at this moment."""
-        return any(rule.moment == moment for rule in self._of("reset"))
+    def stops(self, moment: Moment) -> Fault | None:
+        """Return the rule by which the connection is cut, or served no longer, at this moment."""
+        rules = self._of("reset", "silence")
+        return next((rule for rule in rules if rule.moment == moment), None)
 
     def speed(self, kind: Literal["bandwidth", "total-bandwidth"]) -> float | None:
         """Return the lowest speed of a kind of bandwidth, in bytes per second."""
@@ -287,9 +193,3 @@ class Strike:
 
     def _of(self, *kinds: Kind) -> list[Fault]:
         return [rule for rule in self.rules if rule.kind in kinds]
-
-
-def _main_option(kind: str) -> str:
-    if kind not in MAIN_OPTION:
-        raise ValueError(f"{kind} takes no value")
-    return MAIN_OPTION[kind]

@@ -23,7 +23,9 @@ from koodrive_async.emulator.auth import Caller, Received
 from koodrive_async.emulator.call import Call
 from koodrive_async.emulator.calls import CALLS
 from koodrive_async.emulator.calls.locks import check_lock, expire_lock
-from koodrive_async.emulator.exchange import BodyLostError, CutError, Exchange, exchanged
+from koodrive_async.emulator.calls.uploads import forget_upload
+from koodrive_async.emulator.cut import CutError
+from koodrive_async.emulator.exchange import BodyLostError, Exchange, exchanged
 from koodrive_async.emulator.routes import UNKNOWN, find_route
 from koodrive_async.emulator.rules import BODIES, QUERIES, checked_body, checked_query
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from koodrive_async.emulator.faults import Fault
+    from koodrive_async.emulator.fault import Fault
     from koodrive_async.emulator.routes import Route
     from koodrive_async.emulator.service import Service
 
@@ -69,6 +71,8 @@ class Interface:
     async def _answer(
         self, found: tuple[Route, Mapping[str, str]] | None, exchange: Exchange
     ) -> web.StreamResponse:
+        if exchange.strike.early_answer is not None:
+            return refused(_ordered(exchange.strike.early_answer))
         try:
             return self._act(found, exchange, await _whole_body(exchange))
         except RefusedError as refusal:
@@ -93,6 +97,8 @@ class Interface:
         received = Received(
             method=request.method, raw_path=request.raw_path, headers=request.headers, body=body
         )
+        if exchange.strike.has("expired-token"):
+            service.doorkeeper.expire(request.headers.get("Authorization", ""), now)
         caller = self._admitted(route, received, now)
         pairs = _query_pairs(request.raw_path)
         lock_id = _lock_header(request.headers)
@@ -109,6 +115,8 @@ class Interface:
             headers=request.headers,
             lock_id=check_lock(service, lock_id, caller.user_id, now) if route.locked else "",
         )
+        if exchange.strike.has("lost-upload"):
+            forget_upload(service, call.body["fileId"], caller.user_id)
         return success(CALLS[route.name](call), SUCCESS_MSG.get(route.name, "success"))
 
     def _admitted(self, route: Route, received: Received, now: float) -> Caller:

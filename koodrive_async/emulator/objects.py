@@ -12,8 +12,10 @@ from aiohttp import hdrs, web
 
 from koodrive_async.emulator.answers import ObjectRefusedError, object_refused, seconds_text
 from koodrive_async.emulator.blobs import write_at
+from koodrive_async.emulator.calls.uploads import forget_upload
+from koodrive_async.emulator.cut import CutError
 from koodrive_async.emulator.digest import PartDigest
-from koodrive_async.emulator.exchange import BodyLostError, CutError, Exchange, exchanged
+from koodrive_async.emulator.exchange import BodyLostError, Exchange, exchanged
 from koodrive_async.emulator.parts import BLOCK, WORDS, Part
 from koodrive_async.emulator.presign import query_fields, request_expired
 from koodrive_async.emulator.ranges import byte_range
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from koodrive_async.emulator.faults import Fault
+    from koodrive_async.emulator.fault import Fault
     from koodrive_async.emulator.service import Service
 
 logger = logging.getLogger(__name__)
@@ -73,6 +75,8 @@ class ObjectStore:
         query = query_fields(request.raw_path.partition("?")[2])
         if query.get("partNumber", "").isdecimal():
             exchange.part_number = int(query["partNumber"])
+        if strike.early_answer is not None:
+            raise _ordered(strike.early_answer)
         if strike.error is not None:
             await _drain(exchange)
             raise _ordered(strike.error)
@@ -109,6 +113,10 @@ class ObjectStore:
         )
         if file is None or row is None:
             raise _no_upload()
+        if exchange.strike.has("lost-upload"):
+            await _drain(exchange)
+            forget_upload(self._service, file["file_id"], file["user_id"])
+            raise _no_upload()
         slot, mine = (file["file_id"], row["number"]), object()
         digest = self._digest(file, Part.stored(row))
         self._forget(file, row["number"])
@@ -126,15 +134,16 @@ class ObjectStore:
         )
         if not kept:
             raise _no_upload()
-        return web.Response(headers={hdrs.ETAG: f'"{end_digest[:32]}"'})
+        return web.Response(headers={hdrs.ETAG: digest.etag})
 
     def _digest(self, file: sqlite3.Row, part: Part) -> PartDigest:
         """Return the digest to go on with: from ``hashCtx``, or from the part before this one.
 
         :raises ObjectRefusedError: in a sequential upload, when the part before has not arrived.
         """
+        md5 = self._service.settings.etags
         if part.number == 1 or part.hash_ctx is not None:
-            return PartDigest(part.hash_ctx, tail=b"", offset=part.offset, size=part.size)
+            return PartDigest(part.hash_ctx, tail=b"", offset=part.offset, size=part.size, md5=md5)
         words: bytes | None = self._service.store.value(
             "SELECT end_state FROM parts WHERE file_id = ? AND number = ?",
             file["file_id"],
@@ -149,7 +158,7 @@ class ObjectStore:
         boundary = part.offset // BLOCK * BLOCK
         tail = self._service.blobs.read(file["blob"], boundary, part.offset)
         state: Sequence[int] = WORDS.unpack(words)
-        return PartDigest(state, tail=tail, offset=part.offset, size=part.size)
+        return PartDigest(state, tail=tail, offset=part.offset, size=part.size, md5=md5)
 
     def _forget(self, file: sqlite3.Row, number: int) -> None:
         """Take a part as missing until all of it has come, and in a sequence all behind it too."""
@@ -171,12 +180,14 @@ class ObjectStore:
         slot: tuple[str, int],
     ) -> tuple[tuple[int, ...], str]:
         position, mine = row["offset"], self._latest[slot]
+        corrupt = exchange.strike.has("corrupt")
         with self._service.blobs.writing(file["blob"]) as fd:
             async with aclosing(exchange.chunks()) as chunks:
                 async for data in chunks:
                     self._check_latest(slot, mine)
-                    digest.update(data)
-                    write_at(fd, data, position)
+                    stored = _flipped(data) if corrupt and position == row["offset"] else data
+                    digest.update(stored)
+                    write_at(fd, stored, position)
                     position += len(data)
         self._check_latest(slot, mine)
         if position != row["offset"] + row["size"]:
@@ -199,19 +210,21 @@ class ObjectStore:
         size = file["length"]
         wanted = byte_range(exchange.request.headers.get(hdrs.RANGE), size)
         start, end = wanted or (0, size)
-        response = web.StreamResponse(
-            status=200 if wanted is None else 206,
-            headers={
-                hdrs.CONTENT_TYPE: file["mime_type"] or "application/octet-stream",
-                hdrs.CONTENT_LENGTH: str(end - start),
-                hdrs.ACCEPT_RANGES: "bytes",
-                hdrs.ETAG: f'"{file["sha256"][:32]}"',
-            },
-        )
+        status = 200 if wanted is None else 206
+        headers = {
+            hdrs.CONTENT_TYPE: file["mime_type"] or "application/octet-stream",
+            hdrs.CONTENT_LENGTH: str(end - start),
+            hdrs.ACCEPT_RANGES: "bytes",
+            hdrs.ETAG: f'"{file["sha256"][:32]}"',
+        }
         if wanted is not None:
-            response.headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{size}"
-        if exchange.strike.resets("after") or exchange.strike.has("lost-answer"):
-            raise CutError(reset=exchange.strike.resets("after"))
+            headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{size}"
+        await exchange.stop("after")
+        exchange.lose_answer()
+        if exchange.strike.spoiled is not None:
+            body = self._service.blobs.read(file["blob"], start, end) if size else b""
+            return web.Response(status=status, headers=headers, body=body)
+        response = web.StreamResponse(status=status, headers=headers)
         exchange.stamp(response)
         await response.prepare(exchange.request)
         await self._send(exchange, response, file["blob"], start, end)
@@ -228,12 +241,12 @@ class ObjectStore:
         if start == end:  # nothing was ever written for a file of no bytes
             exchange.leave()
             return
-        cut_at = (start + end) // 2 if exchange.strike.resets("middle") else None
+        stop_at = (start + end) // 2 if exchange.strike.stops("middle") else None
         with self._service.blobs.reading(blob) as fd:
             while start < end:
-                if cut_at is not None and start >= cut_at:
-                    raise CutError(reset=True)
-                stop = end if cut_at is None else max(cut_at, start + 1)
+                if stop_at is not None and start >= stop_at:
+                    await exchange.stop("middle")
+                stop = end if stop_at is None else max(stop_at, start + 1)
                 data = os.pread(fd, min(exchange.piece_size(SENT_AT_ONCE), stop - start), start)
                 if not data:
                     raise CutError(reset=True)
@@ -262,6 +275,11 @@ async def _drain(exchange: Exchange) -> None:
     async with aclosing(exchange.chunks()) as chunks:
         async for _ in chunks:
             pass
+
+
+def _flipped(data: bytes) -> bytes:
+    """Return the bytes with a bit of the first one turned over."""
+    return bytes([data[0] ^ 1]) + data[1:]
 
 
 def _no_upload() -> ObjectRefusedError:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 from aiohttp import web
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
+T = TypeVar("T")
+
+STOPPED: Final = "the emulator has stopped"
 # Far less and the loop wakes up for every few kilobytes of a part.
 READ_BUFFER: Final = MIB
 WILDCARD_HOSTS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound to here
@@ -56,6 +59,7 @@ class Run:
     credentials: Credentials = attrs.field(init=False, repr=False)
     thread: threading.Thread = attrs.field(init=False)
     _stop: asyncio.Event = attrs.field(init=False)
+    _service: Service = attrs.field(init=False)
     _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -66,6 +70,29 @@ class Run:
         # From here on nobody who waits for them can cancel them.
         self.ready.set_running_or_notify_cancel()
         self.ended.set_running_or_notify_cancel()
+
+    def ask(self, question: Callable[[Service], T]) -> T:
+        """Ask the service something in its own thread, and wait for the answer.
+
+        :raises RuntimeError: when it stops before it answers.
+        """
+        answer: Future[T] = Future()
+
+        def put_question() -> None:
+            try:
+                answer.set_result(question(self._service))
+            except Exception as error:  # noqa: BLE001 - whoever asks gets it
+                answer.set_exception(error)
+
+        try:
+            self._loop.call_soon_threadsafe(put_question)
+        except RuntimeError:  # the loop is closed
+            raise RuntimeError(STOPPED) from None
+        either: tuple[Future[Any], ...] = (answer, self.ended)
+        wait(either, return_when=FIRST_COMPLETED)
+        if not answer.done():
+            raise RuntimeError(STOPPED)
+        return answer.result()
 
     def ask_to_stop(self) -> None:
         """Tell the thread to end; fine when it has ended already."""
@@ -89,7 +116,7 @@ class Run:
     async def _serve(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.credentials = Credentials.kept_in(self.directory / "credentials.json", self.users)
-        service = Service.opened(
+        service = self._service = Service.opened(
             self.directory,
             credentials=self.credentials,
             settings=self.settings,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from multidict import CIMultiDictProxy
 
@@ -28,6 +28,7 @@ class SeenRequest:
     :param headers: as received, names in any case; not in the repr.
     :param body_size: bytes of the request's body that were read.
     :param part_number: number of the part, for ``part.put``.
+    :param at: when it came, in epoch seconds of the emulator's clock.
     """
 
     route: str
@@ -37,11 +38,17 @@ class SeenRequest:
     headers: CIMultiDictProxy[str] = attrs.field(repr=False)
     body_size: int
     part_number: int | None = None
+    at: float
 
     @property
     def path(self) -> str:
         """The path without its query."""
         return self.raw_path.partition("?")[0]
+
+    @property
+    def lock_id(self) -> str | None:
+        """The backup lock that it was sent under."""
+        return self.headers.get("x-backup-lock-id")
 
 
 class Seen:
@@ -55,6 +62,7 @@ class Seen:
         self._requests: deque[SeenRequest] = deque(maxlen=kept)
         self._active: Counter[str] = Counter()
         self._peak: Counter[str] = Counter()
+        self._actions: list[tuple[str, int, Callable[[], object]]] = []
 
     def requests(self, route: str | None = None) -> tuple[SeenRequest, ...]:
         """Return the requests of a route, or all."""
@@ -94,6 +102,23 @@ class Seen:
         with self._changed:
             return self._changed.wait_for(lambda: self._active[route] >= count, timeout)
 
+    def wait_idle(self, route: str, *, timeout: float = 10.0) -> bool:
+        """Block this thread until no request of a route is handled any more.
+
+        :param timeout: seconds to wait at most.
+        :returns: whether it happened.
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._active[route], timeout)
+
+    def then(self, route: str, action: Callable[[], object], *, count: int = 1) -> None:
+        """Do something once a route was answered so often, before the last of these answers goes.
+
+        :param action: Called in the service's thread, which waits for it; must not raise.
+        """
+        with self._changed:
+            self._actions.append((route, count, action))
+
     def clear(self) -> None:
         """Forget all requests and peaks."""
         with self._changed:
@@ -118,7 +143,15 @@ class Seen:
         """Put a request into the log."""
         with self._changed:
             self._requests.append(request)
+            due = [
+                each
+                for each in self._actions
+                if each[0] == request.route and len(self._of(request.route)) >= each[1]
+            ]
+            self._actions = [each for each in self._actions if each not in due]
             self._changed.notify_all()
+        for _, _, action in due:
+            action()
 
     def __len__(self) -> int:
         with self._changed:

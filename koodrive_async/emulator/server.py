@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from koodrive_async.emulator.faults import Faults
+from koodrive_async.emulator.holdings import held_content, held_files, held_locks, held_records
 from koodrive_async.emulator.run import Run
 from koodrive_async.emulator.seen import Seen
 from koodrive_async.emulator.service import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from koodrive_async.emulator.credentials import Account
+    from koodrive_async.emulator.holdings import HeldFile, HeldLock, HeldRecord
 
 
 class Emulator:
@@ -46,6 +48,8 @@ class Emulator:
     :param token_seconds: life of a token since it was last used.
     :param min_part_size: smallest size of a part that is not the last, in bytes; the service's own
         5 MiB unless tests need less.
+    :param etags: answer a part with its MD5 as ``ETag``, as such stores do; without it, which is
+        quicker, the ``ETag`` means nothing.
     :param users: ids of the users who have an account; the first is :attr:`user_id`.
     :param containers: ids of the storage spaces; the first is :attr:`container_id`.
     :param configs: names and values of the config entries that a new device gets in each module.
@@ -66,6 +70,7 @@ class Emulator:
         url_seconds: float = 3600.0,
         token_seconds: float = 1200.0,
         min_part_size: int = 5 * MIB,
+        etags: bool = True,
         users: Sequence[str] = (DEFAULT_USER,),
         containers: Sequence[str] = (DEFAULT_CONTAINER,),
         configs: Mapping[str, str] = DEFAULT_CONFIGS,
@@ -87,6 +92,7 @@ class Emulator:
             url_seconds=url_seconds,
             token_seconds=token_seconds,
             min_part_size=min_part_size,
+            etags=etags,
             containers=tuple(containers),
             configs=dict(configs),
         )
@@ -149,6 +155,32 @@ class Emulator:
             "KOODRIVE_USER_ID": self.user_id,
             "KOODRIVE_TOKEN": self.token,
         }
+
+    def new_token(self) -> str:
+        """Sign the default account in once more, and return the ``Authorization`` value."""
+        return self._running.ask(lambda service: service.new_token(self.user_id))
+
+    def files(self) -> tuple[HeldFile, ...]:
+        """Return every file of all users, complete or not, in the order of their creation.
+
+        This and the calls below wait for the service's thread; they may be made in an event loop.
+        """
+        return self._running.ask(held_files)
+
+    def content(self, file_id: str) -> bytes:
+        """Return the bytes of a file as they are stored; zeros where a part is missing.
+
+        :raises KeyError: when there is no such file.
+        """
+        return self._running.ask(lambda service: held_content(service, file_id))
+
+    def locks(self) -> tuple[HeldLock, ...]:
+        """Return the locks that are alive."""
+        return self._running.ask(held_locks)
+
+    def records(self) -> tuple[HeldRecord, ...]:
+        """Return every record of all users, in the order of their creation."""
+        return self._running.ask(held_records)
 
     def start(self) -> None:
         """Start the service, and return when it listens; blocks, so not for an event loop.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from koodrive_async.emulator.auth import Doorkeeper
+from koodrive_async.emulator.auth import Doorkeeper, new_token
 from koodrive_async.emulator.blobs import Blobs
 from koodrive_async.emulator.presign import Presigner
 from koodrive_async.emulator.store import Store
@@ -43,6 +43,7 @@ class Settings:
     :param url_seconds: life of a presigned URL.
     :param token_seconds: life of a token since it was last used.
     :param min_part_size: smallest size of a part that is not the last, in bytes.
+    :param etags: whether the ``ETag`` of a part is its MD5.
     :param containers: ids of the storage spaces, the default one first.
     :param configs: names and values of the config entries that a new device gets in each module.
     """
@@ -51,6 +52,7 @@ class Settings:
     url_seconds: float = 3600.0
     token_seconds: float = 1200.0
     min_part_size: int = 5 * MIB
+    etags: bool = True
     containers: tuple[str, ...] = (DEFAULT_CONTAINER,)
     configs: Mapping[str, str] = DEFAULT_CONFIGS
 
@@ -112,6 +114,12 @@ class Service:
             clock=clock,
             presigner=presigner,
         )
+
+    def new_token(self, user_id: str) -> str:
+        """Sign a user in, and return the complete ``Authorization`` value."""
+        token = new_token("Bearer+")
+        self.doorkeeper.remember(token, user_id, self.clock())
+        return token
 
     def close(self) -> None:
         """Close the state."""

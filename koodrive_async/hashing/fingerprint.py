@@ -134,6 +134,13 @@ class Fingerprinter:
         """The midstates of the grid points passed so far, packed as in :class:`Fingerprint`."""
         return bytes(self._midstates)
 
+    def midstates_from(self, offset: int) -> bytes:
+        """Return the midstates of the grid points behind an offset, and copy no others.
+
+        :param offset: a multiple of the grid, such as an earlier :attr:`resume_offset`.
+        """
+        return bytes(self._midstates[offset // self._grid * _WORDS.size :])
+
     @property
     def resume_offset(self) -> int:
         """The last grid point passed, in bytes from the start."""

@@ -3,60 +3,40 @@
 from __future__ import annotations
 
 import logging
+import random
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from koodrive_async.errors import (
     ApiError,
+    InvalidRequest,
     KooDriveError,
-    LockLost,
-    RateLimited,
-    ServerFault,
-    TransportError,
+    LockRefused,
 )
 from koodrive_async.models import BackupLock, Module
 from koodrive_async.resources.arguments import check_module
+from koodrive_async.resources.keeper import Grant, Keeper
+from koodrive_async.resources.lease import LOCK_REFUSALS, Lease
 from koodrive_async.tasks import task_group
 from koodrive_async.transport.call import Call, path
 from koodrive_async.transport.wire import entity, nothing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from koodrive_async.config import Timeouts
+    from koodrive_async.resources.keeper import Retake
     from koodrive_async.transport.clock import Clock
     from koodrive_async.transport.http import InterfaceHttp
 
 logger = logging.getLogger(__name__)
 
-_NO_RENEWAL = "its life ran out"
-_LEAST_PAUSE = 30
-"""Fraction of a lock's life that lies between two attempts to renew it, at the least."""
-
-_GRACE = 10.0
-"""Seconds that a cancelled holder waits to give its lock back; it runs out by itself anyway."""
-
-
-class Lease:
-    """A lock that is being kept alive.
-
-    :ivar lock_id: Goes into ``x-backup-lock-id``.
-    :ivar expires_at: Seconds since 1970 on the local clock when it ends unless it is renewed.
-    """
-
-    def __init__(self, lock_id: str, granted_at: float, life: float) -> None:
-        self.lock_id = lock_id
-        self._life = life
-        self.extend(granted_at)
-
-    def extend(self, granted_at: float) -> None:
-        """Note a renewal that was sent at ``granted_at`` (the life counts from before sending)."""
-        self.renew_at = granted_at + self._life / 3
-        self.expires_at = granted_at + self._life
-
-    def __repr__(self) -> str:
-        return f"Lease(lock_id={self.lock_id!r}, expires_at={self.expires_at:.0f})"
+_ENDED = "it is no longer held"
+_ASK_EVERY = (1.0, 5.0)
+"""Seconds between two attempts to get a lock that somebody else holds: a random number of them."""
 
 
 class Locks:
@@ -66,24 +46,30 @@ class Locks:
     :class:`~koodrive_async.errors.TransportError`; cancelling one closes its connection.
     """
 
-    def __init__(self, http: InterfaceHttp, clock: Clock, life: float) -> None:
+    def __init__(self, http: InterfaceHttp, clock: Clock, timeouts: Timeouts) -> None:
         self._http = http
         self._clock = clock
-        self._life = life
+        self._timeouts = timeouts
 
     async def create(self, module: Module | str) -> BackupLock:
         """Take a lock (page ``createBackupLock``); it lives for 10 minutes.
 
-        What the service answers while somebody else holds it is not documented: an
-        :class:`~koodrive_async.errors.ApiError` carries its code and message.
+        Asks again when no answer comes: a lock that the lost call took is then in the way of the
+        next one.
+
+        :raises LockRefused: Most likely somebody else holds it: what the service answers then is
+            not documented.
         """
         call = Call(
             method="POST",
             path=path("backup", "lock"),
             body={"moduleCode": check_module(module)},
-            repeatable=False,
+            repeatable=True,
         )
-        return await self._http.send(call, entity(BackupLock))
+        try:
+            return await self._http.send(call, entity(BackupLock))
+        except InvalidRequest as refusal:
+            raise _lock_refused(refusal) from refusal
 
     async def renew(self, lock_id: str) -> None:
         """Set a lock's life back to 10 minutes (page ``renewalBackupLock``).
@@ -107,81 +93,158 @@ class Locks:
         await self._http.send(call, nothing)
 
     @asynccontextmanager
-    async def hold(self, module: Module | str) -> AsyncIterator[Lease]:
+    async def hold(
+        self,
+        module: Module | str,
+        *,
+        lock_id: str | None = None,
+        retake: Retake | None = None,
+    ) -> AsyncIterator[Lease]:
         """Take a lock, keep it renewed, and give it back at the end, also after a failure.
 
-        It is renewed at a third of its life (:attr:`Timeouts.lease`).
+        It is renewed at a third of its life (:attr:`Timeouts.lease`) and given up when that has
+        not worked by its end. What is to stop at that moment is run by :meth:`Lease.run`.
 
-        :raises LockLost: It could not be renewed in time: the block is cancelled at once.
+        :param lock_id: A lock of an earlier run, which is taken over if it is still alive.
+        :param retake: Called under the new lock when one was lost and another one taken, before
+            anything is written: looks whether going on is right, and raises what forbids it.
+            Without it a lost lock is not replaced.
+        :raises LockLost: The lock is lost for good: the block is cancelled at once.
+        :raises LockRefused: Somebody else holds it, for longer than :attr:`Timeouts.lock`.
 
-        Cancellation gives the lock back, for which it takes 10 seconds at the most.
+        Cancellation gives the lock back, for which it takes :attr:`Timeouts.cleanup` at the most.
         """
-        asked_at = self._clock.time()
-        lease = Lease(await self._take(module), asked_at, self._life)
+        checked = check_module(module)
+        keeper = Keeper(
+            await self._take_over(lock_id, checked),
+            life=self._timeouts.lease,
+            clock=self._clock,
+            renew=self.renew,
+            take=partial(self._take, checked),
+            retake=retake,
+        )
         try:
             async with task_group() as group:
-                group.start_soon(self._keep, lease)
-                yield lease
+                group.start_soon(keeper.keep, group.cancel_scope.cancel)
+                yield Lease(keeper)
                 group.cancel_scope.cancel()
-        finally:
-            await self._give_back(lease.lock_id)
+            keeper.check()
+        except BaseException:
+            keeper.end(_ENDED)
+            with anyio.move_on_after(self._timeouts.cleanup, shield=True):
+                await self._give_back(keeper.lock_id, lost=keeper.gone)
+            raise
+        keeper.end(_ENDED)
+        await self._see_through(partial(self._give_back, keeper.lock_id))
 
-    async def _take(self, module: Module | str) -> str:
+    # --- taking --------------------------------------------------------------------------------
+
+    async def _take_over(self, lock_id: str | None, module: Module) -> Grant:
+        """Take over a lock of an earlier run when it is alive, and another one when it is not."""
+        if lock_id is None:
+            return await self._take(module)
+        asked_at = self._clock.time()
+        try:
+            await self.renew(lock_id)
+        except LOCK_REFUSALS:
+            return await self._take(module)
+        except BaseException:
+            # it is nobody's but ours, and may be alive
+            with anyio.move_on_after(self._timeouts.cleanup, shield=True):
+                await self._give_back(lock_id, lost=True)
+            raise
+        return Grant(lock_id, asked_at)
+
+    async def _take(self, module: Module) -> Grant:
+        """Take a lock, waiting for whoever holds it as long as the settings say."""
+        give_up_at = self._clock.time() + self._timeouts.lock
+        while True:
+            try:
+                return await self._ask(module)
+            except LockRefused as refusal:
+                if (left := give_up_at - self._clock.time()) <= 0:
+                    raise
+                logger.info("waiting for the backup lock, at most %.0f s more: %s", left, refusal)
+            # no secret: those who wait need only ask at different times
+            await self._clock.sleep(min(left, random.uniform(*_ASK_EVERY)))  # noqa: S311
+
+    async def _ask(self, module: Module) -> Grant:
         """Create a lock; one that is granted while the caller is being cancelled is given back."""
-        granted: list[str] = []
-        answered = anyio.Event()
-        shield = anyio.CancelScope(shield=True)
+        granted: list[Grant] = []
 
-        async def ask() -> None:
-            with shield:
-                granted.append((await self.create(module)).lock_id)
-            answered.set()
+        async def create() -> None:
+            asked_at = self._clock.time()
+            granted.append(Grant((await self.create(module)).lock_id, asked_at))
 
         try:
-            async with task_group() as group:
-                group.start_soon(ask)
-                try:
-                    await answered.wait()
-                except anyio.get_cancelled_exc_class():
-                    shield.deadline = anyio.current_time() + _GRACE
-                    raise
+            await self._see_through(create)
         except BaseException:
-            for lock_id in granted:
-                await self._give_back(lock_id)
+            for grant in granted:
+                with anyio.move_on_after(self._timeouts.cleanup, shield=True):
+                    await self._give_back(grant.lock_id)
             raise
         return granted[0]
 
-    async def _keep(self, lease: Lease) -> None:
-        reason = _NO_RENEWAL
-        while True:
-            await self._clock.sleep(max(0.0, lease.renew_at - self._clock.time()))
-            asked_at = self._clock.time()
-            # one real attempt in any case: the clock may have been set forward, not the life ended
-            time_left = max(lease.expires_at - asked_at, self._life / _LEAST_PAUSE)
-            with anyio.move_on_after(time_left):
-                try:
-                    await self.renew(lease.lock_id)
-                except (TransportError, ServerFault, RateLimited) as error:
-                    logger.warning("backup lock %s was not renewed: %s", lease.lock_id, error)
-                    reason = str(error)
-                    # not at once again, and not ever faster: the renewal was repeated already
-                    pause = max((lease.expires_at - asked_at) / 3, self._life / _LEAST_PAUSE)
-                    lease.renew_at = min(asked_at + pause, lease.expires_at)
-                except ApiError as error:
-                    raise LockLost(lease.lock_id, f"its renewal was refused: {error}") from error
-                else:
-                    lease.extend(asked_at)
-                    reason = _NO_RENEWAL
-            if self._clock.time() >= lease.expires_at:
-                raise LockLost(lease.lock_id, f"it could not be renewed in time: {reason}")
+    async def _see_through(self, work: Callable[[], Awaitable[Any]]) -> None:
+        """Do work that has ``Timeouts.cleanup`` seconds more when its caller is cancelled."""
+        ended = anyio.Event()
+        shield = anyio.CancelScope(shield=True)
 
-    async def _give_back(self, lock_id: str) -> None:
-        with anyio.move_on_after(_GRACE, shield=True):
+        async def run() -> None:
+            with shield:
+                await work()
+            ended.set()
+
+        async with task_group() as group:
+            group.start_soon(run)
             try:
-                await self.release(lock_id)
-            except KooDriveError as error:
-                logger.warning(
-                    "backup lock %s was not given back, it runs out by itself: %s",
-                    lock_id,
-                    error,
-                )
+                await ended.wait()
+            except anyio.get_cancelled_exc_class():
+                shield.deadline = anyio.current_time() + self._timeouts.cleanup
+                raise
+
+    # --- giving back ---------------------------------------------------------------------------
+
+    async def _give_back(self, lock_id: str, *, lost: bool = False) -> None:
+        """Release a lock; failing at it is no failure, the lock runs out by itself.
+
+        :param lost: That it may be gone is known.
+        """
+        try:
+            await self.release(lock_id)
+        except LOCK_REFUSALS as refusal:
+            # a repeated call is refused when only the first one's answer was lost
+            known = lost or refusal.attempts > 1
+            logger.log(
+                logging.DEBUG if known else logging.WARNING,
+                "backup lock %s was not given back, it is not known any more: %s",
+                lock_id,
+                refusal,
+            )
+        except KooDriveError as error:
+            logger.warning(
+                "backup lock %s was not given back, it runs out by itself: %s", lock_id, error
+            )
+
+
+def _lock_refused(refusal: ApiError) -> LockRefused:
+    refused = LockRefused(
+        status=refusal.status,
+        code=refusal.code,
+        msg=refusal.msg,
+        method=refusal.method,
+        path=refusal.path,
+        trace_id=refusal.trace_id,
+        retry_after=refusal.retry_after,
+    )
+    refused.attempts = refusal.attempts
+    refused.history = refusal.history
+    refused.gave_up = refusal.gave_up
+    if refusal.history:
+        refused.advice = f"{_MAY_BE_OURS}; {LockRefused.advice}"
+    return refused
+
+
+_MAY_BE_OURS = (
+    "an earlier call failed: if only its answer was lost, this may be our own lock, that it took"
+)

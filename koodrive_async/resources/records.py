@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from koodrive_async.errors import ApiError, KooDriveError, TransportError
@@ -10,13 +11,15 @@ from koodrive_async.models import BackupRecord, Module, RecordStatus
 from koodrive_async.paging import Pager, check_page_request
 from koodrive_async.resources.arguments import check_module, json_text
 from koodrive_async.resources.listing import fetch_page
+from koodrive_async.resources.record_creation import RecordCreation
 from koodrive_async.transport.call import Call, check_id, path
 from koodrive_async.transport.wire import entity, nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from koodrive_async.transport.http import InterfaceHttp
+    from koodrive_async.transport.retry import Attempts
 
 
 class Records:
@@ -26,8 +29,9 @@ class Records:
     :class:`~koodrive_async.errors.TransportError`; cancelling one closes its connection.
     """
 
-    def __init__(self, http: InterfaceHttp) -> None:
+    def __init__(self, http: InterfaceHttp, attempts: Callable[[], Attempts]) -> None:
         self._http = http
+        self._attempts = attempts
 
     def list(
         self,
@@ -76,6 +80,48 @@ class Records:
             repeatable=False,
         )
         return await self._http.send(call, entity(BackupRecord))
+
+    async def create_once(
+        self,
+        device_id: str,
+        module: Module | str,
+        *,
+        lock_id: str,
+        properties: str | Mapping[str, Any] | None = None,
+        known: Collection[str] = (),
+    ) -> BackupRecord:
+        """Begin a backup run as :meth:`create` does, also when an answer is lost.
+
+        Before it is asked for again the record is looked for among those of the device: the newest
+        one that is not completed, has the same properties, and was created since.
+
+        :param known: Ids of records that it certainly is not.
+        """
+        creation = self.creation(device_id, module, properties=properties, known=known)
+        return await creation.run(lock_id)
+
+    def creation(
+        self,
+        device_id: str,
+        module: Module | str,
+        *,
+        properties: str | Mapping[str, Any] | None = None,
+        known: Collection[str] = (),
+    ) -> RecordCreation:
+        """Return :meth:`create_once` as something that may be run again after it was cancelled."""
+        text = json_text(properties)
+
+        async def create(lock_id: str) -> BackupRecord:
+            return await self.create(device_id, module, lock_id=lock_id, properties=text)
+
+        return RecordCreation(
+            create,
+            partial(self.list, module, device_id),
+            properties=text,
+            known=known,
+            service_time=self._http.service_time,
+            attempts=self._attempts,
+        )
 
     async def get(self, record_id: str) -> BackupRecord:
         """Return a record (page ``getBackupRecord``).

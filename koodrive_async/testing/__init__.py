@@ -36,9 +36,10 @@ def connect(emulator: Emulator, **settings: Any) -> KooDrive:
 
     :param emulator: One that is running.
     :param settings: As for :class:`KooDrive`; the emulator's own token and user, and
-        :data:`INSTANT_RETRIES`, unless told otherwise.
+        :data:`INSTANT_RETRIES`, and no journal, unless told otherwise.
     """
     settings.setdefault("auth", BearerToken(emulator.token))
     settings.setdefault("user_id", emulator.user_id)
     settings.setdefault("retry", INSTANT_RETRIES)
+    settings.setdefault("journal", None)
     return KooDrive(emulator.url, **settings)

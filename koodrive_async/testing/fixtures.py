@@ -24,8 +24,11 @@ def koodrive_emulator(tmp_path: Path) -> Iterator[Emulator]:
 def koodrive_environment(
     koodrive_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, str]:
-    """Point ``KooDrive.from_env()`` and the ``koodrive`` command at the emulator; returns how."""
-    environment = koodrive_emulator.environment()
+    """Point ``KooDrive.from_env()`` and the ``koodrive`` command at the emulator; returns how.
+
+    They keep no journal, unless ``KOODRIVE_JOURNAL`` is set again.
+    """
+    environment = koodrive_emulator.environment() | {"KOODRIVE_JOURNAL": "off"}
     for name in ("KOODRIVE_APP_ID", "KOODRIVE_APP_SECRET"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():

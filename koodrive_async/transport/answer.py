@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -53,6 +54,14 @@ _ERRORS_BY_STATUS: Mapping[int, type[ApiError]] = {
     404: NotFound,
     429: RateLimited,
 }
+_MOST_VALUES = 1_000_000
+"""Values that an answer may have; one with 10,000 parts and their midstates has 130,000."""
+
+_LONGEST_MSG = 10_000
+_LONGEST_CODE = 100
+_LONGEST_WAIT = 366 * 24 * 3600.0
+"""Seconds; whoever asks for more means for ever."""
+
 _REDIRECTION = 3
 _CLIENT_ERRORS = 400
 _SERVER_FAULTS = 500
@@ -81,12 +90,14 @@ class Answer:
             return reader(payload)
         except Refused as refusal:
             raise self._refusal(refusal.code, refusal.msg, payload) from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise self._malformed(f"the answer is not the documented one: {error}") from error
 
     def _payload(self) -> Json:
         if self.status // 100 == _REDIRECTION:
             raise self._malformed("the service redirects, which is not followed")
+        if sum(map(self.raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+            raise self._unreadable("the answer has more values than any documented one")
         try:
             decoded = json.loads(self.raw)
         except (ValueError, RecursionError) as error:
@@ -95,7 +106,7 @@ class Answer:
             raise self._unreadable(f"the answer is a JSON {type(decoded).__name__}, not an object")
         code = _code(decoded)
         if self.status >= _CLIENT_ERRORS or (code is not None and code != SUCCESS):
-            raise self._refusal(code or "", str(decoded.get("msg") or "no message"), decoded)
+            raise self._refusal(code or "", _msg(decoded), decoded)
         if code is None:
             raise self._unreadable("the answer has no code")
         return decoded
@@ -138,13 +149,24 @@ def _error_class(status: int, code: str) -> type[ApiError]:
 def _code(answer: Mapping[str, Any]) -> str | None:
     """``code`` is a number in the examples and text in some tables (1)."""
     code = answer.get("code")
-    return None if code is None or isinstance(code, bool) else str(code).strip()
+    if isinstance(code, bool) or not isinstance(code, str | int | float):
+        return None
+    return str(code).strip()[:_LONGEST_CODE]
+
+
+def _msg(answer: Mapping[str, Any]) -> str:
+    msg = answer.get("msg") or "no message"
+    return msg[:_LONGEST_MSG] if isinstance(msg, str) else reprlib.repr(msg)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
+        if not error.doc:
+            return "it is empty"
         return f"{error.msg} at byte {error.pos}"
-    return "nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
+    if isinstance(error, UnicodeError):
+        return "it is no text"
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
 
 
 def retry_after(header: str | None, now: float) -> float | None:
@@ -158,6 +180,6 @@ def retry_after(header: str | None, now: float) -> float | None:
     if not value:
         return None
     if value.isascii() and value.isdecimal():
-        return float(value)
+        return min(float(value), _LONGEST_WAIT)
     moment = read_http_date(value)
-    return None if moment is None else max(0.0, moment - now)
+    return None if moment is None else min(max(0.0, moment - now), _LONGEST_WAIT)

@@ -11,7 +11,12 @@ from urllib.parse import quote
 import anyio
 import attrs
 
-from koodrive_async.errors import ConfigurationError, InvalidArgument
+from koodrive_async.errors import (
+    ConfigurationError,
+    InvalidArgument,
+    KooDriveError,
+    TokenRefreshFailed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -109,7 +114,8 @@ class _Tokens:
     def __init__(self, token: str | TokenProvider) -> None:
         self._provider = None if isinstance(token, str) else token
         self._current = _Token(token) if isinstance(token, str) else None
-        self._renewal = anyio.Lock()
+        self._turn = anyio.Lock()
+        self._renewal = _Renewal()
 
     @property
     def lasting(self) -> Credential | None:
@@ -120,19 +126,50 @@ class _Tokens:
         if self._provider is None:
             assert self._current is not None  # noqa: S101 - one of the two is always there
             return self._current
-        if self._renewal.statistics().owner == anyio.get_current_task():
+        if self._turn.statistics().owner == anyio.get_current_task():
             raise ConfigurationError(
                 "the token function calls the very client that is waiting for its token: "
                 "only tokens.login, and tokens.refresh with access_token=, need none"
             )
-        async with self._renewal:
-            # whoever waited here for another's renewal finds its result and asks no more
-            if self._current is None or self._current is refused:
-                value = await self._provider()
-                _check_token(value)
-                if self._current is None or self._current.value != value:
-                    self._current = _Token(value)
-            return self._current
+        renewal = self._renewal
+        async with self._turn:
+            # whoever waited here for another's renewal takes what came of it and asks no more
+            if not renewal.ended and (self._current is None or self._current is refused):
+                await self._renew(self._provider)
+        if renewal.failure is not None:
+            raise _as_ours(renewal.failure)
+        assert self._current is not None  # noqa: S101 - a renewal that ended well has set it
+        return self._current
+
+    async def _renew(self, provider: TokenProvider) -> None:
+        renewal = self._renewal
+        try:
+            value = await provider()
+            _check_token(value)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told to all who wait
+            renewal.failure = error
+        else:
+            if self._current is None or self._current.value != value:
+                self._current = _Token(value)
+        # not after a cancellation: the next one who waits asks then
+        renewal.ended = True
+        self._renewal = _Renewal()
+
+
+class _Renewal:
+    """Asking the token function, for all who wait for the answer."""
+
+    ended = False
+    failure: Exception | None = None
+
+
+def _as_ours(failure: Exception) -> KooDriveError:
+    if isinstance(failure, ConfigurationError):
+        return failure
+    # its text is left out: it may well contain what the token was to be got with
+    error = TokenRefreshFailed(f"the token function failed ({type(failure).__name__})")
+    error.__cause__ = failure
+    return error
 
 
 def _check_token(token: str) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import os
 import random
 import ssl
 import sys
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
 import anyio
@@ -21,22 +19,19 @@ from koodrive_async.errors import (
     AuthenticationError,
     ClientClosed,
     ConfigurationError,
-    ConnectionFailed,
     DeadlineExceeded,
     KooDriveError,
-    MalformedResponse,
     TransportError,
-    UntrustedCertificate,
 )
-from koodrive_async.transport.answer import Answer
 from koodrive_async.transport.auth import RequestHead, canonical_query
 from koodrive_async.transport.call import LOCK_HEADER, Call
-from koodrive_async.transport.retry import Failure, delay_before_retry
+from koodrive_async.transport.connector import WaryConnector
+from koodrive_async.transport.exchange import LARGE, Exchange
+from koodrive_async.transport.home import Home
+from koodrive_async.transport.retry import Attempts, RetryBudget
 from koodrive_async.transport.wire import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from koodrive_async.config import RetryPolicy, Timeouts
     from koodrive_async.pace import Pace
     from koodrive_async.transport.auth import Auth, Credential
@@ -47,12 +42,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-ANSWER_LIMIT = 64 * 1024 * 1024
-"""Bytes an answer may have; one with 10,000 presigned URLs takes about 10 MB."""
-
-_LARGE = 256 * 1024
 _MANY_PARTS = 100
-"""JSON from this size on is read and written in a worker thread."""
+"""Parts from which on a body is written in a worker thread."""
 
 KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept: less than servers do, which close it under a new request."""
@@ -70,6 +61,7 @@ class InterfaceHttp:
     Credentials go to ``endpoint`` only: redirects are not followed and cookies not kept.
 
     :param pace: Limits the calls per second, repeated ones included, urgent ones not.
+    :param budget: Spaces repeated calls, urgent ones not; one of its own by default.
     """
 
     def __init__(
@@ -83,6 +75,7 @@ class InterfaceHttp:
         clock: Clock,
         service_time: ServiceTime,
         pace: Pace | None = None,
+        budget: RetryBudget | None = None,
     ) -> None:
         self._origin, self._base_path, self._host = _split_endpoint(endpoint)
         self._credentials = auth.open()
@@ -92,15 +85,16 @@ class InterfaceHttp:
         self._clock = clock
         self.service_time = service_time
         self._pace = pace
+        self._budget = budget or RetryBudget(retry.per_second)
         # trace ids are no secret: they need only be different
         self._random = random.Random()  # noqa: S311 - the same reason
-        self._answer_timeout = _timeout(timeouts.answer, timeouts.connect)
-        self._complete_timeout = _timeout(timeouts.complete, timeouts.connect)
         self._session: aiohttp.ClientSession | None = None
+        self._home: Home | None = None
 
     def use(self, session: aiohttp.ClientSession | None) -> None:
-        """Send through this session from now on; None closes the door."""
+        """Send through this session from now on, in this event loop; None closes the door."""
         self._session = session
+        self._home = None if session is None else Home()
 
     async def send(self, call: Call, reader: Reader[T]) -> T:
         """Send a call until it is answered or repeating it would be unsafe or pointless.
@@ -108,38 +102,48 @@ class InterfaceHttp:
         :param reader: Takes what the call is about out of its answer.
         :raises ApiError: The service refused.
         :raises TransportError: No usable answer arrived.
+        :raises TokenRefreshFailed: The token function raised something.
         :raises ClientClosed: The client is not open.
+        :raises ForkedClient: It was opened in another process.
+        :raises WrongEventLoop: It was opened in another event loop.
 
         Cancellation closes the connection that the call is using.
         """
         self._opened()
         # a call that comes before signing in may well be how the token is got
         credential = await self._credential(call) if call.signed_in else None
+        attempts = self._attempts(call)
         clock_corrected = renewed = False
-        attempt = 1
         while True:
             if self._pace is not None and not call.urgent:
                 await self._wait_for_turn(self._pace)
             stamp = self.service_time.stamp()
             try:
-                return await self._send_once(call, reader, credential, stamp)
+                result = await self._send_once(call, reader, credential, stamp)
             except (ApiError, TransportError) as error:
-                error.attempts = attempt
                 if not clock_corrected and self._refused_for_its_date(error, stamp):
                     clock_corrected = True
                     logger.info(
                         "the local clock is off by %.0f s; X-Date is corrected from now on",
                         -self.service_time.offset,
                     )
+                    attempts.at_once(error)
                 elif not renewed and isinstance(error, AuthenticationError) and credential:
                     renewed = True
                     fresh = await self._credential(call, refused=credential)
                     if fresh is credential:
-                        raise
+                        raise attempts.told(error) from None
                     credential = fresh
+                    attempts.at_once(error)
                 else:
-                    await self._wait_or_raise(error, call, attempt)
-            attempt += 1
+                    await attempts.after(error)
+            else:
+                attempts.succeeded()
+                return result
+
+    def _attempts(self, call: Call) -> Attempts:
+        budget = RetryBudget(None) if call.urgent else self._budget
+        return Attempts(self._retry, self._clock, budget, repeatable=call.repeatable)
 
     async def _wait_for_turn(self, pace: Pace) -> None:
         if not (wait := pace.delay(1)):
@@ -172,15 +176,6 @@ class InterfaceHttp:
             and not self.service_time.accepts(stamp)
         )
 
-    async def _wait_or_raise(
-        self, error: ApiError | TransportError, call: Call, attempt: int
-    ) -> None:
-        delay = delay_before_retry(Failure(error, attempt, call.repeatable, self._retry))
-        if delay is None:
-            raise error
-        logger.warning("attempt %d failed, next in %.1f s: %s", attempt, delay, error)
-        await self._clock.sleep(delay)
-
     async def _send_once(
         self, call: Call, reader: Reader[T], credential: Credential | None, stamp: str
     ) -> T:
@@ -190,9 +185,18 @@ class InterfaceHttp:
         headers = self._headers(call, credential, stamp, query, body)
         headers["X-Traceid"] = trace_id
         target = f"{self._base_path}{call.path}{'?' + query if query else ''}"
-        url = yarl.URL(self._origin + target, encoded=True)
-        answer = await self._exchange(call, url, headers, body, trace_id)
-        if len(answer.raw) > _LARGE:
+        exchange = Exchange(
+            method=call.method,
+            path=call.path,
+            url=yarl.URL(self._origin + target, encoded=True),
+            headers=headers,
+            body=body,
+            trace_id=trace_id,
+            timeouts=self._timeouts,
+            completes=call.completes,
+        )
+        answer = await exchange.run(self._opened(), self.service_time)
+        if len(answer.raw) > LARGE:
             return await anyio.to_thread.run_sync(answer.read, reader)
         return answer.read(reader)
 
@@ -227,120 +231,11 @@ class InterfaceHttp:
             )
         return headers
 
-    async def _exchange(
-        self, call: Call, url: yarl.URL, headers: Mapping[str, str], body: bytes, trace_id: str
-    ) -> Answer:
-        timeout = self._complete_timeout if call.completes else self._answer_timeout
-        try:
-            async with self._opened().request(
-                call.method,
-                url,
-                headers=headers,
-                # aiohttp wants to write what is large in pieces
-                data=io.BytesIO(body) if len(body) > _LARGE else body or None,
-                skip_auto_headers=("Content-Type",),
-                allow_redirects=False,
-                timeout=timeout,
-            ) as response:
-                self.service_time.learn(response.headers)
-                return Answer(
-                    status=response.status,
-                    headers=response.headers,
-                    raw=await _read_bounded(response, call, trace_id),
-                    method=call.method,
-                    path=call.path,
-                    trace_id=trace_id,
-                    service_time=self.service_time.now(),
-                )
-        except (aiohttp.ClientError, OSError) as error:
-            raise_transport_error(
-                error,
-                method=call.method,
-                path=call.path,
-                trace_id=trace_id,
-                waits=f"{timeout.total:g} s for the answer "
-                f"(Timeouts.{'complete' if call.completes else 'answer'})",
-                connect=self._timeouts.connect,
-            )
-
     def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
+        if self._session is None or self._home is None:
             raise ClientClosed("this client is not open: use it inside 'async with KooDrive(...)'")
+        self._home.check()
         return self._session
-
-
-def raise_transport_error(
-    error: BaseException,
-    *,
-    method: str,
-    path: str,
-    waits: str,
-    connect: float,
-    trace_id: str | None = None,
-) -> NoReturn:
-    """Raise the exception of our tree for what aiohttp or the system raised.
-
-    :param waits: What a timeout had waited for.
-    :param connect: Seconds that connecting may take.
-    :raises DeadlineExceeded: A timeout.
-    :raises UntrustedCertificate: Nobody trusted vouches for the other side.
-    :raises ConnectionFailed: Anything else.
-    """
-    kind: type[TransportError]
-    sent = True
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        kind, sent = DeadlineExceeded, False
-        problem = f"connecting took longer than {connect:g} s (Timeouts.connect)"
-    elif isinstance(error, TimeoutError):
-        kind, problem = DeadlineExceeded, f"waited {waits}"
-    elif isinstance(error, aiohttp.ClientConnectorCertificateError):
-        kind, sent = UntrustedCertificate, False
-        problem = f"cannot connect to {error.host}:{error.port} ({error.certificate_error})"
-    else:
-        kind, problem = ConnectionFailed, _problem(error)
-        sent = not isinstance(error, aiohttp.ClientConnectorError)
-    raise kind(problem, method=method, path=path, trace_id=trace_id, sent=sent) from None
-
-
-def _problem(error: BaseException) -> str:
-    # the text of many of aiohttp's errors carries the URL, which may be presigned: it is not used
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "the connection was closed before an answer came"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the answer was cut off"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect to {error.host}:{error.port} ({_reason(error.os_error)})"
-    if isinstance(error, aiohttp.ClientError):
-        number = getattr(error, "errno", None)
-        return os.strerror(number) if number else f"the exchange failed ({type(error).__name__})"
-    if isinstance(error, OSError):
-        return _reason(error)
-    return f"the exchange failed ({type(error).__name__})"
-
-
-def _reason(error: OSError) -> str:
-    # asyncio wraps several failed addresses into one error without a number
-    return error.strerror or str(error) or type(error).__name__
-
-
-def _timeout(answer: float, connect: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=answer, sock_connect=connect)
-
-
-async def _read_bounded(response: aiohttp.ClientResponse, call: Call, trace_id: str) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_LIMIT:
-            response.close()
-            raise MalformedResponse(
-                f"the answer is larger than {ANSWER_LIMIT} bytes",
-                method=call.method,
-                path=call.path,
-                status=response.status,
-                trace_id=trace_id,
-            )
-    return bytes(body)
 
 
 # --- sessions ----------------------------------------------------------------------------------
@@ -353,7 +248,7 @@ def open_session(connections: int, tls: ssl.SSLContext | bool) -> aiohttp.Client
     :param tls: From :func:`tls_context`.
     """
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=KEEP_ALIVE),
+        connector=WaryConnector(limit=connections, ssl=tls, keepalive_timeout=KEEP_ALIVE),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT},
         auto_decompress=True,

@@ -1,24 +1,31 @@
-"""When a request is sent again: a list of small checks, the first with an opinion decides."""
+"""When a request is sent again: small checks, one budget for all, and a history of each."""
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Callable
-from enum import Enum, auto
+import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import attrs
 
 from koodrive_async.errors import (
     ApiError,
-    KooDriveError,
+    Attempt,
     PartRejected,
     TransportError,
     UntrustedCertificate,
 )
+from koodrive_async.pace import Pace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from koodrive_async.config import RetryPolicy
+    from koodrive_async.transport.clock import Clock
+
+logger = logging.getLogger(__name__)
 
 RETRYABLE_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 RETRYABLE_CODES = frozenset(
@@ -35,13 +42,123 @@ RETRYABLE_CODES = frozenset(
 )
 TOO_MANY_REQUESTS = 429
 
+BURST = 10
+"""Repeated requests that may go at once, after a time without."""
 
-class Verdict(Enum):
-    """What a check says."""
+KEPT_ATTEMPTS = 20
+"""Attempts that the history on an exception goes back."""
 
-    RETRY = auto()
-    GIVE_UP = auto()
-    NO_OPINION = auto()
+RequestError = ApiError | PartRejected | TransportError
+
+
+class RetryBudget:
+    """Spaces the repeated requests of one client, so that all do not come back at the same time.
+
+    A bucket of :data:`BURST` tokens: every repetition takes one or waits for its turn, time brings
+    ``per_second`` of them, and every success gives one back.
+
+    :param per_second: Of :class:`~koodrive_async.config.RetryPolicy`; None for no limit.
+    :param now: A clock that only goes forward.
+    """
+
+    def __init__(
+        self, per_second: float | None, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._pace = (
+            None
+            if per_second is None
+            else Pace(per_second, burst=(BURST - 1) / per_second, now=now)
+        )
+
+    def take(self) -> float:
+        """Take a token, and return the seconds until it is there."""
+        return 0.0 if self._pace is None else self._pace.delay(1)
+
+    def give_back(self) -> None:
+        """Give back a token: after a success, or when a repetition is cancelled."""
+        if self._pace is not None:
+            self._pace.give_back(1)
+
+
+class Attempts:
+    """The attempts of one request: decides whether there is another one, and waits for it.
+
+    :param repeatable: Whether sending it twice does what sending it once does.
+    :param name: What the request is about, for the log.
+    :param pick: Chooses a number between two.
+    :ivar number: Of the attempt that is being made, from 1.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        clock: Clock,
+        budget: RetryBudget,
+        *,
+        repeatable: bool,
+        name: str = "",
+        pick: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.number = 1
+        self._policy = policy
+        self._clock = clock
+        self._budget = budget
+        self._repeatable = repeatable
+        self._name = name
+        self._pick = pick
+        self._history: deque[Attempt] = deque(maxlen=KEPT_ATTEMPTS)
+
+    async def after(self, error: RequestError) -> float:
+        """Wait until it is time for the next attempt.
+
+        :param error: What the attempt failed with.
+        :returns: Seconds that were waited.
+        :raises RequestError: That very error, when there is no next attempt, with the history.
+
+        Cancellation ends the wait and gives the turn to others.
+        """
+        failure = Failure(error, self.number, self._repeatable, self._policy)
+        if not is_passing(failure):
+            raise self.told(error)
+        if objection := first_objection(failure):
+            raise self.told(error, objection)
+        delay = backoff(failure, self._pick) + self._budget.take()
+        logger.warning(
+            "%sattempt %d failed, next in %.1f s: %s",
+            f"{self._name}: " if self._name else "",
+            self.number,
+            delay,
+            error,
+        )
+        try:
+            await self._clock.sleep(delay)
+        except BaseException:
+            self._budget.give_back()
+            raise
+        self._count(error, delay)
+        return delay
+
+    def at_once(self, error: RequestError) -> None:
+        """Count another attempt without a wait: what the last one failed with has been mended."""
+        self._count(error, 0.0)
+
+    def told(self, error: RequestError, gave_up: str | None = None) -> RequestError:
+        """Return the error with all that is known of the attempts.
+
+        :param gave_up: Why there is no other attempt, where one might have helped.
+        """
+        error.attempts = self.number
+        error.history = tuple(self._history)
+        error.gave_up = gave_up
+        return error
+
+    def succeeded(self) -> None:
+        """Say that the attempt worked: others may be repeated a little sooner."""
+        self._budget.give_back()
+
+    def _count(self, error: RequestError, delay: float) -> None:
+        self._history.append(Attempt(str(error), delay))
+        self.number += 1
 
 
 @attrs.frozen
@@ -53,7 +170,7 @@ class Failure:
     :ivar repeatable: Whether sending it twice does what sending it once does.
     """
 
-    error: KooDriveError
+    error: RequestError
     attempt: int
     repeatable: bool
     policy: RetryPolicy
@@ -64,95 +181,113 @@ class Failure:
         return getattr(self.error, "status", None)
 
     @property
-    def retry_after(self) -> float | None:
-        """Seconds the other side asked to wait, or None."""
-        return getattr(self.error, "retry_after", None)
+    def retry_after(self) -> float:
+        """Seconds the other side asked to wait."""
+        return getattr(self.error, "retry_after", None) or 0.0
 
 
-Check = Callable[[Failure], Verdict]
+def may_have_acted(error: RequestError) -> bool:
+    """Say whether the other side may have done what was asked, although it did not say so."""
+    if isinstance(error, TransportError):
+        return error.sent
+    if error.status == TOO_MANY_REQUESTS:
+        return False
+    return error.status in RETRYABLE_STATUS or error.code in RETRYABLE_CODES
 
 
-def attempts_used_up(failure: Failure) -> Verdict:
-    """Give up after the last attempt that the policy allows."""
-    if failure.attempt >= failure.policy.attempts:
-        return Verdict.GIVE_UP
-    return Verdict.NO_OPINION
+# --- what may pass: one that says so is enough -------------------------------------------------
 
 
-def wait_too_long(failure: Failure) -> Verdict:
-    """Give up rather than wait longer than the policy allows."""
-    if (failure.retry_after or 0) > failure.policy.max_retry_after:
-        return Verdict.GIVE_UP
-    return Verdict.NO_OPINION
-
-
-def certificate_not_trusted(failure: Failure) -> Verdict:
-    """Give up on a certificate: the next attempt meets the same one."""
-    if isinstance(failure.error, UntrustedCertificate):
-        return Verdict.GIVE_UP
-    return Verdict.NO_OPINION
-
-
-def service_did_not_act(failure: Failure) -> Verdict:
-    """Repeat anything that certainly had no effect: never sent, or refused for its rate."""
+def service_did_not_act(failure: Failure) -> bool:
+    """Say whether it certainly had no effect: never sent, or refused for its rate."""
     if isinstance(failure.error, TransportError) and not failure.error.sent:
-        return Verdict.RETRY
-    if failure.status == TOO_MANY_REQUESTS:
-        return Verdict.RETRY
-    return Verdict.NO_OPINION
+        return True
+    return failure.status == TOO_MANY_REQUESTS
 
 
-def not_repeatable(failure: Failure) -> Verdict:
-    """Give up on calls that would create something twice."""
-    return Verdict.NO_OPINION if failure.repeatable else Verdict.GIVE_UP
+def no_answer(failure: Failure) -> bool:
+    """Say whether there was no answer at all."""
+    return isinstance(failure.error, TransportError) and failure.status is None
 
 
-def no_answer(failure: Failure) -> Verdict:
-    """Repeat what was not answered."""
-    if isinstance(failure.error, TransportError) and failure.status is None:
-        return Verdict.RETRY
-    return Verdict.NO_OPINION
-
-
-def passing_fault(failure: Failure) -> Verdict:
-    """Repeat what the service or a gateway failed at for the moment."""
+def passing_fault(failure: Failure) -> bool:
+    """Say whether the service or a gateway failed at it for the moment."""
     code = failure.error.code if isinstance(failure.error, ApiError | PartRejected) else None
-    if failure.status in RETRYABLE_STATUS or code in RETRYABLE_CODES:
-        return Verdict.RETRY
-    return Verdict.NO_OPINION
+    return failure.status in RETRYABLE_STATUS or code in RETRYABLE_CODES
 
 
-CHECKS: tuple[Check, ...] = (
-    attempts_used_up,
-    wait_too_long,
-    certificate_not_trusted,
-    service_did_not_act,
-    not_repeatable,
-    no_answer,
-    passing_fault,
-)
+REASONS: tuple[Callable[[Failure], bool], ...] = (service_did_not_act, no_answer, passing_fault)
 
 
-def delay_before_retry(
-    failure: Failure,
-    checks: tuple[Check, ...] = CHECKS,
-    pick: Callable[[float, float], float] = random.uniform,
-) -> float | None:
-    """Decide whether to send a request again.
+def is_passing(failure: Failure) -> bool:
+    """Say whether the same request may work later."""
+    return any(reason(failure) for reason in REASONS)
 
-    :returns: Seconds to wait before that, or None to give up.
-    """
-    for check in checks:
-        verdict = check(failure)
-        if verdict is Verdict.RETRY:
-            return _delay(failure, pick)
-        if verdict is Verdict.GIVE_UP:
-            return None
+
+# --- what speaks against another attempt: the first that objects decides -----------------------
+
+
+def certificate_not_trusted(failure: Failure) -> str | None:
+    """Object to trying a certificate again: the next attempt meets the same one."""
+    if isinstance(failure.error, UntrustedCertificate):
+        return "the next attempt would meet the same certificate"
     return None
 
 
-def _delay(failure: Failure, pick: Callable[[float, float], float]) -> float:
+def would_act_twice(failure: Failure) -> str | None:
+    """Object to calls that could create something twice."""
+    if failure.repeatable or service_did_not_act(failure):
+        return None
+    return "the service may have acted on it, and may not do it twice"
+
+
+def attempts_used_up(failure: Failure) -> str | None:
+    """Object to more attempts than the policy allows."""
+    if failure.attempt < failure.policy.attempts:
+        return None
+    return f"RetryPolicy.attempts ({failure.policy.attempts}) allows no more"
+
+
+def wait_too_long(failure: Failure) -> str | None:
+    """Object to a longer wait than the policy allows."""
+    if failure.retry_after <= failure.policy.max_retry_after:
+        return None
+    return (
+        f"the service asks to wait {failure.retry_after:g} s, more than "
+        f"RetryPolicy.max_retry_after ({failure.policy.max_retry_after:g} s)"
+    )
+
+
+OBJECTIONS: tuple[Callable[[Failure], str | None], ...] = (
+    certificate_not_trusted,
+    would_act_twice,
+    attempts_used_up,
+    wait_too_long,
+)
+
+
+def first_objection(failure: Failure) -> str | None:
+    """Return why there is no other attempt, or None when there is one."""
+    return next(filter(None, (objection(failure) for objection in OBJECTIONS)), None)
+
+
+# --- how long to wait --------------------------------------------------------------------------
+
+
+def backoff(failure: Failure, pick: Callable[[float, float], float] = random.uniform) -> float:
+    """Return the seconds until the next attempt: what the other side asked for, and jitter."""
     policy = failure.policy
-    backoff = min(policy.max_delay, policy.base_delay * 2.0 ** (failure.attempt - 1))
+    # a power of two beyond all bounds would overflow
+    doublings = min(failure.attempt - 1, 60)
+    longest = min(policy.max_delay, policy.base_delay * 2.0**doublings)
     # the service's own wish is a lower bound; the jitter on top keeps many waiters from one instant
-    return (failure.retry_after or 0.0) + pick(0.0, backoff)
+    return failure.retry_after + pick(0.0, longest)
+
+
+def delay_before_retry(
+    failure: Failure, pick: Callable[[float, float], float] = random.uniform
+) -> float | None:
+    """Return the seconds to wait before a request is sent again, or None to give up."""
+    if not is_passing(failure) or first_objection(failure):
+        return None
+    return backoff(failure, pick)

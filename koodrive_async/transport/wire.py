@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import reprlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import Enum, IntEnum, StrEnum
@@ -174,7 +175,7 @@ def _integer(value: object, _: Any) -> int:
         return value
     if isinstance(value, str) or (isinstance(value, float) and value.is_integer()):
         return int(value)
-    raise TypeError(f"expected a whole number, not {value!r}")
+    raise TypeError(f"expected a whole number, not {reprlib.repr(value)}")
 
 
 def _boolean(value: object, _: Any) -> bool:
@@ -184,7 +185,7 @@ def _boolean(value: object, _: Any) -> bool:
         return value.lower() == "true"
     if value in {0, 1}:
         return bool(value)
-    raise TypeError(f"expected true or false, not {value!r}")
+    raise TypeError(f"expected true or false, not {reprlib.repr(value)}")
 
 
 def _time(value: object, _: Any) -> datetime | None:
@@ -194,7 +195,7 @@ def _time(value: object, _: Any) -> datetime | None:
             return datetime.fromtimestamp(int(value) / 1000, UTC)
         moment = datetime.fromisoformat(str(value))
     except (ValueError, OverflowError, OSError):
-        logger.debug("a time could not be read: %r", value)
+        logger.debug("a time could not be read: %s", reprlib.repr(value))
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from koodrive_async.upload.batch import UploadBatch
+from koodrive_async.upload.delivery import Destination
 from koodrive_async.upload.engine import Uploader
-from koodrive_async.upload.file_upload import Destination
 from koodrive_async.upload.item import UploadItem
+from koodrive_async.upload.journal import Journal, SavedRecord, default_path
 from koodrive_async.upload.plan import Plan, PlannedPart, plan_parts
 from koodrive_async.upload.progress import OnProgress, Phase, Progress
 from koodrive_async.upload.receipt import Outcome, Seconds, UploadFailure, UploadReceipt
+from koodrive_async.upload.record_files import RecordFiles
 from koodrive_async.upload.source import Source
 from koodrive_async.upload.tree import tree_items
 
 __all__ = [
     "Destination",
+    "Journal",
     "OnProgress",
     "Outcome",
     "Phase",
     "Plan",
     "PlannedPart",
     "Progress",
+    "RecordFiles",
+    "SavedRecord",
     "Seconds",
     "Source",
     "UploadBatch",
@@ -27,6 +32,7 @@ __all__ = [
     "UploadItem",
     "UploadReceipt",
     "Uploader",
+    "default_path",
     "plan_parts",
     "tree_items",
 ]

@@ -14,9 +14,13 @@ import anyio
 from koodrive_async.errors import (
     AuthenticationError,
     ClientClosed,
+    ForkedClient,
     InsufficientSpace,
     InvalidArgument,
     LockLost,
+    TokenRefreshFailed,
+    TransportError,
+    WrongEventLoop,
 )
 from koodrive_async.tasks import task_group
 from koodrive_async.threads import AbandonableThread
@@ -30,7 +34,15 @@ if TYPE_CHECKING:
 Outcome = UploadReceipt | UploadFailure
 UploadOne = Callable[[UploadItem], Awaitable[UploadReceipt]]
 
-_FATAL = (AuthenticationError, ClientClosed, InsufficientSpace, LockLost)
+_FATAL = (
+    AuthenticationError,
+    ClientClosed,
+    ForkedClient,
+    InsufficientSpace,
+    LockLost,
+    TokenRefreshFailed,
+    WrongEventLoop,
+)
 """Errors that every further file would meet as well."""
 
 
@@ -162,7 +174,7 @@ class _Work:
         try:
             return await self._upload(item)
         except Exception as error:  # noqa: BLE001 - one file's failure must not stop the others
-            if isinstance(error, _FATAL):
+            if isinstance(error, _FATAL) or _is_out_of_reach(error):
                 self._fatal = self._fatal or error
             return UploadFailure(
                 source=item.source,
@@ -170,6 +182,11 @@ class _Work:
                 error=error,
                 description=item.description,
             )
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    """Return whether not even a connection came about, however often it was tried."""
+    return isinstance(error, TransportError) and not error.sent
 
 
 async def each(

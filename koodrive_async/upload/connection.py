@@ -13,11 +13,12 @@ from koodrive_async.upload.sockets import (
     CAN_SEND_FILES,
     AbortedError,
     ConnectionLostError,
-    StallError,
 )
+from koodrive_async.upload.stalls import StallError, StallWatch
 
 if TYPE_CHECKING:
     from koodrive_async.config import Timeouts
+    from koodrive_async.hashing import Sha256
     from koodrive_async.pace import Pace
     from koodrive_async.upload.answer import Answer
     from koodrive_async.upload.sockets import PatientSocket
@@ -32,6 +33,9 @@ _READ_AHEAD = 16 * 1024 * 1024
 _SENT_WITH_HEAD = 64 * 1024
 _STEPS_PER_SECOND = 20
 """How finely a limited bandwidth is spread."""
+
+_LOOKS_AT_THE_END = 8
+"""How often to look, while an answer may come, whether all of a part has been taken."""
 
 _SUCCESS = 2
 
@@ -63,7 +67,6 @@ class StoreConnection:
     """A connection that one worker thread at a time sends parts on.
 
     :ivar reusable: Whether another part can follow.
-    :ivar taken: Bytes of the last request that the socket took.
     """
 
     def __init__(self, sock: PatientSocket, timeouts: Timeouts, pace: Pace | None) -> None:
@@ -71,15 +74,24 @@ class StoreConnection:
         self._timeouts = timeouts
         self._pace = pace
         self.reusable = False
-        self.taken = 0
+        self._watch = StallWatch(0, timeouts.stall, sock.queued)
 
-    def put(self, head: bytes, body: Body, offset: int, size: int) -> Answer:
+    @property
+    def taken(self) -> int:
+        """Bytes of the last request that the socket took."""
+        return self._watch.taken
+
+    def put(
+        self, head: bytes, body: Body, offset: int, size: int, seen: Sha256 | None = None
+    ) -> Answer:
         """Send a part, all of it, and read the answer; blocks.
 
         :param head: The request line and the headers.
+        :param seen: A hash that is to see just the bytes that go out.
         :raises StaleError: It was kept for too long; nothing was sent.
         :raises HandshakeError: TLS was wanted and could not be spoken.
-        :raises StallError: A wait took too long.
+        :raises StandstillError: It hardly moved any more.
+        :raises StallError: The answer took too long.
         :raises ConnectionLostError: The connection broke, and no answer had come before that.
         :raises http.client.HTTPException: What came is no answer.
         :raises ssl.SSLCertVerificationError: The other side is not trusted.
@@ -89,18 +101,21 @@ class StoreConnection:
         kept, self.reusable = self.reusable, False
         if kept and not self.sock.is_quiet():
             raise StaleError
-        self.taken = 0
+        self._watch = StallWatch(len(head) + size, self._timeouts.stall, self.sock.queued)
         try:
             self.sock.shake_hands(self._timeouts.connect)
         except (StallError, ConnectionLostError) as error:
             raise HandshakeError(error) from None
-        patience = self._timeouts.stall + self._timeouts.answer
         try:
-            complete = self._send(head, body, offset, size)
+            complete = self._send(head, body, offset, size, seen)
+            if complete:
+                self.sock.drain(self._watch, self._timeouts.answer / _LOOKS_AT_THE_END)
         except ConnectionLostError as lost:
             # servers refuse large bodies by answering and closing
             complete, answer, whole = False, self._answer_before(lost), False
         else:
+            # what the other side's system took may be in a buffer there
+            patience = self._timeouts.stall + self._timeouts.answer
             answer, whole = receive_answer(self.sock, patience)
         if answer.status // 100 == _SUCCESS and not complete:
             raise http.client.HTTPException("nothing can have succeeded before it was sent")
@@ -109,24 +124,32 @@ class StoreConnection:
 
     # --- the request ---------------------------------------------------------------------------
 
-    def _send(self, head: bytes, body: Body, offset: int, size: int) -> bool:
+    def _send(self, head: bytes, body: Body, offset: int, size: int, seen: Sha256 | None) -> bool:
         """Return whether all of it was taken; otherwise an answer is waiting."""
         if body.descriptor is None and size <= _SENT_WITH_HEAD:
-            return self._send_bytes(memoryview(head + body.read(offset, size) if size else head))
+            data = body.read(offset, size) if size else b""
+            if seen is not None:
+                seen.update(data)
+            return self._send_bytes(memoryview(head + data))
         if not self._send_bytes(memoryview(head)):
             return False
         end = offset + size
         if body.descriptor is not None:
             _read_ahead(body.descriptor, offset, min(size, _READ_AHEAD))
-        if body.descriptor is not None and self.sock.plain and CAN_SEND_FILES:
+        if body.descriptor is not None and self.sock.plain and CAN_SEND_FILES and seen is None:
             taken = self._send_file(body.descriptor, offset, end)
             if taken is None:
                 return False
             offset += taken
+        return self._send_pieces(body, offset, end, seen)
+
+    def _send_pieces(self, body: Body, offset: int, end: int, seen: Sha256 | None) -> bool:
         while offset < end:
             piece = memoryview(body.read(offset, min(READ_AT_ONCE, end - offset)))
             if not piece:
                 raise OSError(errno.EIO, "a source ended before its size")
+            if seen is not None:
+                seen.update(piece)
             if not self._send_bytes(piece):
                 return False
             offset += len(piece)
@@ -141,7 +164,7 @@ class StoreConnection:
         while offset < end:
             step = self._wait_for(min(_SENT_AT_ONCE, end - offset))
             try:
-                sent = self.sock.send_file(descriptor, offset, step, self._timeouts.stall)
+                sent = self.sock.send_file(descriptor, offset, step, self._watch)
             except OSError:
                 sent = 0
             self._took(sent or 0, step)
@@ -155,7 +178,7 @@ class StoreConnection:
     def _send_bytes(self, data: memoryview) -> bool:
         while data:
             step = self._wait_for(len(data))
-            sent = self.sock.send(data[:step], self._timeouts.stall)
+            sent = self.sock.send(data[:step], self._watch)
             self._took(sent or 0, step)
             if sent is None:
                 return False
@@ -176,7 +199,7 @@ class StoreConnection:
         return step
 
     def _took(self, sent: int, step: int) -> None:
-        self.taken += sent
+        self._watch.taken += sent
         if self._pace is not None and sent < step:
             self._pace.give_back(step - sent)
 

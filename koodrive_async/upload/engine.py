@@ -6,7 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from koodrive_async.errors import ClientClosed
-from koodrive_async.upload.file_upload import MANY_PARTS, FileUpload
+from koodrive_async.transport.home import Home
+from koodrive_async.upload.delivery import MANY_PARTS
+from koodrive_async.upload.file_upload import FileUpload
 from koodrive_async.upload.means import Means
 from koodrive_async.upload.plan import DEFAULT_PART_SIZE, plan_parts
 from koodrive_async.upload.source import open_source
@@ -16,38 +18,62 @@ if TYPE_CHECKING:
 
     from koodrive_async.config import Limits, RetryPolicy, Timeouts
     from koodrive_async.resources import Files
-    from koodrive_async.transport.clock import Clock
-    from koodrive_async.upload.file_upload import Destination
+    from koodrive_async.transport.clock import Clock, ServiceTime
+    from koodrive_async.transport.retry import RetryBudget
+    from koodrive_async.upload.delivery import Destination
     from koodrive_async.upload.item import UploadItem
+    from koodrive_async.upload.journal import Journal
     from koodrive_async.upload.plan import Plan
     from koodrive_async.upload.progress import OnProgress
     from koodrive_async.upload.receipt import UploadReceipt
 
 
 class Uploader:
-    """Uploads files within one client's limits, in worker threads and connections of its own."""
+    """Uploads files within one client's limits, in worker threads and connections of its own.
+
+    :param verify: Hash each part once more while it is sent.
+    """
 
     def __init__(
-        self, files: Files, *, limits: Limits, timeouts: Timeouts, retry: RetryPolicy, clock: Clock
+        self,
+        files: Files,
+        *,
+        limits: Limits,
+        timeouts: Timeouts,
+        retry: RetryPolicy,
+        budget: RetryBudget,
+        service_time: ServiceTime,
+        clock: Clock,
+        verify: bool = False,
     ) -> None:
         self.limits = limits
         self._files = files
         self._timeouts = timeouts
         self._retry = retry
+        self._budget = budget
+        self._service_time = service_time
         self._clock = clock
+        self._verify = verify
         self._means: Means | None = None
+        self._home: Home | None = None
 
-    def open(self, tls: ssl.SSLContext) -> None:
-        """Take uploads from now on.
+    def open(self, tls: ssl.SSLContext, journal: Journal) -> None:
+        """Take uploads from now on, in this event loop.
 
         :param tls: For the object store.
+        :param journal: An open one, which is the uploader's from now on.
         """
+        self._home = Home()
         self._means = Means.within(
             self.limits,
             files=self._files,
             timeouts=self._timeouts,
             retry=self._retry,
+            budget=self._budget,
+            service_time=self._service_time,
             clock=self._clock,
+            journal=journal,
+            verify=self._verify,
             tls=tls,
         )
 
@@ -62,7 +88,11 @@ class Uploader:
         """What uploads share.
 
         :raises ClientClosed: The client is not open.
+        :raises ForkedClient: This is another process than the one it was entered in.
+        :raises WrongEventLoop: This is another event loop.
         """
+        if self._home is not None:
+            self._home.check()
         if self._means is None:
             raise ClientClosed("this client is not open: use it inside 'async with KooDrive(...)'")
         return self._means
@@ -75,6 +105,7 @@ class Uploader:
         :raises InvalidArgument: A name, part size or source breaks a rule.
         :raises OSError: The source cannot be read.
         :raises SourceChanged: It changed meanwhile; nothing was completed.
+        :raises LockLost: The lock is lost for good.
         :raises PartRejected: The object store refused a part for good.
         :raises ApiError: The service refused.
         :raises TransportError: No usable answer arrived.

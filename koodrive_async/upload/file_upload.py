@@ -1,4 +1,4 @@
-"""The way of one file: fingerprint, create, send the parts, complete."""
+"""The way of one file: fingerprint it, bring it into the record, tell what happened."""
 
 from __future__ import annotations
 
@@ -9,37 +9,26 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from koodrive_async.errors import MalformedResponse
-from koodrive_async.hashing import MIDSTATE_GRID, proof_code
-from koodrive_async.models import MultiPartInfo, NewBackupFile
+from koodrive_async.hashing import MIDSTATE_GRID
 from koodrive_async.threads import call_in_loop
-from koodrive_async.upload.parts import PartsUpload
+from koodrive_async.upload.delivery import Delivery
+from koodrive_async.upload.journal import UploadKey
 from koodrive_async.upload.progress import Phase, Progress
-from koodrive_async.upload.receipt import Outcome, Seconds, UploadReceipt
-from koodrive_async.upload.urls import PartUrls
+from koodrive_async.upload.receipt import Seconds, UploadReceipt
 
 if TYPE_CHECKING:
     from koodrive_async.hashing import Fingerprint
-    from koodrive_async.models import CreatedBackupFile
+    from koodrive_async.models import BackupFile
+    from koodrive_async.upload.delivery import Destination
     from koodrive_async.upload.item import UploadItem
+    from koodrive_async.upload.journal import SavedUpload
     from koodrive_async.upload.means import Means
     from koodrive_async.upload.plan import Plan
     from koodrive_async.upload.progress import OnProgress
     from koodrive_async.upload.source import Content
 
-MANY_PARTS = 100
-"""With more parts than this, lists of them are made in a worker thread."""
-
 _REPORT_EVERY = 0.1
 """Seconds between two reports of progress on the same file."""
-
-
-@attrs.frozen(kw_only=True)
-class Destination:
-    """Where an upload goes: a record, and the lock that allows writing to it."""
-
-    record_id: str
-    lock_id: str
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -58,42 +47,105 @@ class FileUpload:
     on_progress: OnProgress | None
     began: float
     _reported: float = 0.0
-    _acknowledged: int = 0
-    _retries: int = 0
+    _arrived: int = 0
 
     async def run(self) -> UploadReceipt:
         """See it through; raises as :meth:`Uploader.upload`."""
+        key = self._key()
+        saved = await self._saved(key)
         fingerprint = await self._fingerprint()
         hashed = time.perf_counter()
-        created, parts = await self._create(fingerprint)
-        made = sent = completed = time.perf_counter()
-        outcome: Outcome = "uploaded"
-        if created.exist:
-            outcome = "exists"
-        elif created.rapid_upload:
-            outcome = "rapid"
-        else:
-            await self._send(_file_id(created), parts, created.multi_parts)
-            sent = time.perf_counter()
-            await self.means.files.complete(_file_id(created), fingerprint.sha256)
-            completed = time.perf_counter()
+        if saved is not None and saved.sha256 != fingerprint.sha256:
+            saved = None  # it was changed so soon after it was written that only its bytes tell
+        delivery = Delivery(
+            means=self.means,
+            destination=self.destination,
+            item=self.item,
+            name=self.name,
+            content=self.content,
+            plan=self.plan,
+            fingerprint=fingerprint,
+            key=key,
+            saved=saved,
+            on_arrived=self._on_arrived,
+        )
+        if (listed := self._listed(saved, fingerprint)) is not None:
+            return self._there_already(
+                listed, fingerprint.sha256, await delivery.container_of(listed.file_name)
+            )
+        outcome = await delivery.run()
+        completed = time.perf_counter()
         self._report(Phase.UPLOAD, self.plan.size, last=True)
+        created = delivery.created
+        assert created is not None  # noqa: S101 - tells the type checker
         return UploadReceipt(
             outcome=outcome,
-            file_id=_file_id(created),
+            file_id=delivery.file_id,
             name=created.file_name or self.name,
             sha256=fingerprint.sha256,
             size=self.plan.size,
-            parts=len(self.plan) if outcome == "uploaded" else 0,
-            retries=self._retries,
+            parts=len(self.plan) - delivery.resumed if outcome == "uploaded" else 0,
+            parts_resumed=delivery.resumed,
+            retries=delivery.retries,
             seconds=completed - self.began,
             phases=Seconds(
                 hash=hashed - self.began,
-                create=made - hashed,
-                send=sent - made,
-                complete=completed - sent,
+                create=delivery.made - hashed,
+                send=delivery.sent - delivery.made,
+                complete=completed - delivery.sent,
             ),
-            container_id=created.container_id or self.item.container_id,
+            container_id=await delivery.container_of(created.file_name),
+            description=self.item.description,
+        )
+
+    # --- what an earlier run has done ----------------------------------------------------------
+
+    def _key(self) -> UploadKey | None:
+        if self.content.identity is None:
+            return None
+        return UploadKey(
+            identity=self.content.identity,
+            name=self.name,
+            description=self.item.description,
+            part_size=self.plan.part_size,
+            parent_folder=self.item.parent_folder,
+            container_id=self.item.container_id,
+        )
+
+    async def _saved(self, key: UploadKey | None) -> SavedUpload | None:
+        to = self.destination
+        if key is None or not to.record.resumed:
+            return None
+        return await self.means.journal.claim(to.account, to.record.record_id, key)
+
+    def _listed(self, saved: SavedUpload | None, fingerprint: Fingerprint) -> BackupFile | None:
+        """Return the file if an earlier run completed it."""
+        record = self.destination.record
+        if saved is not None and saved.file_id is not None:
+            return record.claim_id(saved.file_id)
+        return record.claim(
+            self.name,
+            sha256=fingerprint.sha256,
+            size=fingerprint.size,
+            description=self.item.description,
+        )
+
+    def _there_already(
+        self, listed: BackupFile, sha256: str, container_id: str | None
+    ) -> UploadReceipt:
+        self._report(Phase.UPLOAD, self.plan.size, last=True)
+        seconds = time.perf_counter() - self.began
+        return UploadReceipt(
+            outcome="exists",
+            file_id=listed.file_id,
+            name=listed.file_name or self.name,
+            sha256=sha256,
+            size=self.plan.size,
+            parts=0,
+            retries=0,
+            seconds=seconds,
+            phases=Seconds(hash=seconds),
+            container_id=container_id,
             description=self.item.description,
         )
 
@@ -112,64 +164,12 @@ class FileUpload:
         if self.on_progress and time.monotonic() - self._reported >= _REPORT_EVERY:
             call_in_loop(loop, self._report, Phase.HASH, done)
 
-    # --- creating ------------------------------------------------------------------------------
-
-    async def _create(
-        self, fingerprint: Fingerprint
-    ) -> tuple[CreatedBackupFile, tuple[MultiPartInfo, ...]]:
-        if len(self.plan) > MANY_PARTS:
-            parts = await self.means.short_work.run(_announcement, self.plan, fingerprint)
-        else:
-            parts = _announcement(self.plan, fingerprint)
-        item = self.item
-        file = NewBackupFile(
-            file_name=self.name,
-            sha256=fingerprint.sha256,
-            length=self.plan.size,
-            multi_parts=parts,
-            proof_code=self._proof_code,
-            description=item.description,
-            mime_type=item.mime_type,
-            parent_folder=None if item.parent_folder is None else (item.parent_folder,),
-            auto_rename=item.auto_rename,
-            container_id=item.container_id,
-        )
-        created = await self.means.files.create(
-            self.destination.record_id, file, lock_id=self.destination.lock_id
-        )
-        return created, parts
-
-    async def _proof_code(self, origin: str) -> str | None:
-        prove = partial(proof_code, origin, self.plan.size, self._read)
-        if self.content.descriptor is None:
-            return prove()
-        return await self.means.short_work.run(prove)
-
-    def _read(self, offset: int, length: int) -> bytes:
-        return bytes(self.content.read(offset, length))
-
-    # --- sending -------------------------------------------------------------------------------
-
-    async def _send(
-        self, file_id: str, parts: tuple[MultiPartInfo, ...], answered: tuple[MultiPartInfo, ...]
-    ) -> None:
-        sending = PartsUpload(
-            self.means,
-            self.content,
-            self.plan,
-            PartUrls(self.means.files, file_id, parts, answered),
-            name=self.name,
-            on_acknowledged=self._on_acknowledged,
-        )
-        await sending.run()
-        self._retries = sending.retries
-
-    def _on_acknowledged(self, size: int) -> None:
-        self._acknowledged += size
-        if self._acknowledged < self.plan.size:  # the end is reported once, by run()
-            self._report(Phase.UPLOAD, self._acknowledged)
-
     # --- progress ------------------------------------------------------------------------------
+
+    def _on_arrived(self, size: int) -> None:
+        self._arrived += size
+        if self._arrived < self.plan.size:  # the end is reported once, by run()
+            self._report(Phase.UPLOAD, self._arrived)
 
     def _report(self, phase: Phase, done: int, *, last: bool = False) -> None:
         now = time.monotonic()
@@ -186,23 +186,3 @@ class FileUpload:
                 source=self.item.source,
             )
         )
-
-
-def _announcement(plan: Plan, fingerprint: Fingerprint) -> tuple[MultiPartInfo, ...]:
-    return tuple(
-        MultiPartInfo(
-            part_number=part.number,
-            part_size=part.size,
-            part_offset=part.offset,
-            hash_ctx=fingerprint.midstate(part.offset) if part.offset else (),
-        )
-        for part in plan.parts
-    )
-
-
-def _file_id(created: CreatedBackupFile) -> str:
-    if created.file_id is None:
-        raise MalformedResponse(
-            "the answer has no fileId", method="POST", path="backup file", status=200
-        )
-    return created.file_id

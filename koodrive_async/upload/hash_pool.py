@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-import attrs
 from anyio import to_process
 
 from koodrive_async.errors import ClientClosed, SourceChanged
-from koodrive_async.hashing import Fingerprinter, backend, fingerprint
+from koodrive_async.hashing import Fingerprint, Fingerprinter, backend, fingerprint
 from koodrive_async.upload.slots import FairSlots
 from koodrive_async.upload.source import FileContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from koodrive_async.hashing import Fingerprint
     from koodrive_async.threads import ThreadPool
+    from koodrive_async.upload.journal import FileIdentity, Journal, SavedHash
     from koodrive_async.upload.source import Content
 
 TURN = 1024 * 1024 * 1024
 """Bytes after which a file makes room for another that waits: under a second of hashing."""
+
+SAVED_EVERY = 64 * 1024 * 1024
+"""Bytes that a killed process has to hash again, at the most."""
 
 
 class HashPool:
@@ -29,24 +32,26 @@ class HashPool:
 
     :param threads: At least as many as ``workers``.
     :param workers: Files hashed at the same time.
+    :param journal: Where the hashes of files are kept for another time.
     """
 
-    def __init__(self, threads: ThreadPool, workers: int) -> None:
+    def __init__(self, threads: ThreadPool, workers: int, journal: Journal) -> None:
         self.slots = FairSlots(lambda: workers)
         self._threads = threads
-        self._turns: set[_Turn] = set()
+        self._journal = journal
+        self._running: set[_Hashing] = set()
         self._closed = False
 
     def close(self) -> None:
         """End what is being hashed, with the slice that it is at."""
         self._closed = True
-        for turn in self._turns:
-            turn.stop()
+        for hashing in self._running:
+            hashing.stop()
 
     async def fingerprint(
         self, content: Content, grid: int, report: Callable[[int], None]
     ) -> Fingerprint:
-        """Hash everything in one pass.
+        """Hash everything in one pass, or what is left of it to hash.
 
         :param grid: Bytes between two midstates.
         :param report: Called in the hashing thread with the number of bytes hashed so far.
@@ -57,25 +62,46 @@ class HashPool:
         """
         if content.fingerprint is not None:
             return content.fingerprint
+        identity = content.identity
+        if identity is None:
+            return await self._hash(content, grid, report)
+        saved = await self._journal.hash_of(identity)
+        if saved is not None and saved.grid != grid:
+            saved = None
+        if saved is not None and saved.sha256 is not None:
+            return Fingerprint(content.size, saved.sha256, grid, saved.midstates)
+        if not identity.settled_at(time.time_ns()):
+            return await self._hash(content, grid, report)  # it may change and not show it
+        found = await self._hash(content, grid, report, identity, saved)
+        await self._journal.hashed(identity, found)
+        return found
+
+    async def _hash(
+        self,
+        content: Content,
+        grid: int,
+        report: Callable[[int], None],
+        identity: FileIdentity | None = None,
+        saved: SavedHash | None = None,
+    ) -> Fingerprint:
         if isinstance(content, FileContent) and backend() == "portable":
             return await self._in_process(content, grid)
-        fingerprinter: Fingerprinter | None = None
-        ended = False
-        while not ended:
-            async with self.slots.slot(content):
-                turn = _Turn(content, grid, report, fingerprinter, self._closed)
-                fingerprinter, ended = await self._run(turn)
-        assert fingerprinter is not None  # noqa: S101 - tells the type checker
-        return fingerprinter.finish()
-
-    async def _run(self, turn: _Turn) -> tuple[Fingerprinter, bool]:
-        self._turns.add(turn)
+        fingerprinter = Fingerprinter(grid)
+        if saved is not None:
+            fingerprinter = Fingerprinter.resume(saved.midstates, saved.offset, grid=grid)
+        save = None if identity is None else partial(self._journal.hashed_on, identity, grid)
+        hashing = _Hashing(content, fingerprinter, report, save, self._closed)
+        self._running.add(hashing)
         try:
-            return await self._threads.run(turn.run, on_cancel=turn.stop)
+            ended = False
+            while not ended:
+                async with self.slots.slot(content):
+                    ended = await self._threads.run(hashing.turn, on_cancel=hashing.stop)
         except InterruptedError:
             raise ClientClosed("the client was closed while a file was hashed") from None
         finally:
-            self._turns.discard(turn)
+            self._running.discard(hashing)
+        return fingerprinter.finish()
 
     async def _in_process(self, content: FileContent, grid: int) -> Fingerprint:
         # in a thread it would hold the GIL
@@ -89,21 +115,34 @@ class HashPool:
         return found
 
 
-@attrs.define(eq=False)
-class _Turn:
-    """One file's turn in a worker thread."""
+class _Hashing:
+    """A file that is being hashed, in worker threads.
 
-    _content: Content
-    _grid: int
-    _report: Callable[[int], None]
-    _fingerprinter: Fingerprinter | None
-    _stopped: bool = False
+    :param save: Called now and then with how much of it was saved before, and the midstates behind
+        that; None to save nothing.
+    """
 
-    def run(self) -> tuple[Fingerprinter, bool]:
-        """Hash on, and return how far that is and whether it was the end."""
-        fingerprinter = self._fingerprinter or Fingerprinter(self._grid)
-        seen = self._content.hash_some(fingerprinter, TURN, self._checkpoint)
-        return fingerprinter, seen < TURN
+    def __init__(
+        self,
+        content: Content,
+        fingerprinter: Fingerprinter,
+        report: Callable[[int], None],
+        save: Callable[[int, bytes], None] | None,
+        stopped: bool,
+    ) -> None:
+        self._content = content
+        self._fingerprinter = fingerprinter
+        self._report = report
+        self._save = save
+        self._saved = fingerprinter.resume_offset
+        self._stopped = stopped
+
+    def turn(self) -> bool:
+        """Hash on for a turn, and return whether that was the end."""
+        if isinstance(self._content, FileContent):
+            self._content.start_at(self._fingerprinter.length)
+        seen = self._content.hash_some(self._fingerprinter, TURN, self._checkpoint)
+        return seen < TURN
 
     def stop(self) -> None:
         """See that it ends with the next slice."""
@@ -113,3 +152,11 @@ class _Turn:
         if self._stopped:
             raise InterruptedError("hashing was cancelled")
         self._report(done)
+        if self._save is not None and done - self._saved >= SAVED_EVERY:
+            self._save_midstates(self._save)
+
+    def _save_midstates(self, save: Callable[[int, bytes], None]) -> None:
+        reached = self._fingerprinter.resume_offset
+        if reached > self._saved:
+            save(self._saved, self._fingerprinter.midstates_from(self._saved))
+            self._saved = reached

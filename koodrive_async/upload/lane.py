@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
-import re
 import socket
-import ssl
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohappyeyeballs
 import anyio
@@ -25,34 +24,31 @@ from koodrive_async.errors import (
     ConnectionFailed,
     DeadlineExceeded,
     MalformedResponse,
-    PartRejected,
-    TransportError,
-    UntrustedCertificate,
 )
-from koodrive_async.transport.answer import retry_after
 from koodrive_async.transport.http import KEEP_ALIVE, USER_AGENT
-from koodrive_async.upload.connection import HandshakeError, StaleError, StoreConnection
-from koodrive_async.upload.sockets import (
-    AbortedError,
-    ConnectionLostError,
-    PatientSocket,
-    StallError,
-)
+from koodrive_async.upload.connection import StaleError, StoreConnection
+from koodrive_async.upload.part_errors import check_answer, etag_of, fail
+from koodrive_async.upload.sockets import ConnectionLostError, PatientSocket
 from koodrive_async.upload.target import Target
 
 if TYPE_CHECKING:
+    import ssl
+
     from koodrive_async.config import Timeouts
     from koodrive_async.pace import Pace
     from koodrive_async.threads import ThreadPool
     from koodrive_async.upload.answer import Answer
+    from koodrive_async.upload.chain import PartChain
     from koodrive_async.upload.plan import PlannedPart
     from koodrive_async.upload.source import Content
 
 Origin = tuple[bool, str, int]
+Put = Callable[["StoreConnection"], "Answer"]
+"""Sends a part on a connection; blocks."""
+
 Addresses = list[Any]
 """As :func:`socket.getaddrinfo` returns them."""
 
-_SUCCESS = 2
 _TAKEN_BY_NOBODY = 256 * 1024
 """Bytes that a socket takes though the other side has just closed the connection."""
 
@@ -66,9 +62,13 @@ _SECOND_ADDRESS_AFTER = 0.25
 class PartSender(Protocol):
     """Sends a part: the seam between the engine and the way the bytes travel."""
 
-    async def send(self, part: PlannedPart, content: Content, url: str) -> None:
+    async def send(
+        self, part: PlannedPart, content: Content, url: str, chain: PartChain | None = None
+    ) -> str | None:
         """Send one part, all of it, once.
 
+        :param chain: What its bytes are to lead to; None not to look.
+        :returns: The ETag of what was stored, as it was sent.
         :raises PartRejected: The object store refused it.
         :raises TransportError: It did not answer.
         :raises SourceChanged: The source has not the bytes it had.
@@ -84,22 +84,32 @@ class ThreadLane:
     :param threads: At least as many as parts are sent at a time.
     :param tls: For https URLs.
     :param pace: Limits the bytes per second of all parts.
+    :param now: The object store's time, as far as it is known.
     """
 
     def __init__(
-        self, threads: ThreadPool, tls: ssl.SSLContext, timeouts: Timeouts, pace: Pace | None
+        self,
+        threads: ThreadPool,
+        tls: ssl.SSLContext,
+        timeouts: Timeouts,
+        pace: Pace | None,
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._threads = threads
         self._tls = tls
         self._timeouts = timeouts
         self._pace = pace
+        self._now = now
         self._busy: set[StoreConnection] = set()
         self._idle: defaultdict[Origin, deque[tuple[float, StoreConnection]]] = defaultdict(deque)
         self._sweep: asyncio.TimerHandle | None = None
         self._asked: dict[tuple[str, int], tuple[float, asyncio.Future[Addresses]]] = {}
         self._closed = False
 
-    async def send(self, part: PlannedPart, content: Content, url: str) -> None:
+    async def send(
+        self, part: PlannedPart, content: Content, url: str, chain: PartChain | None = None
+    ) -> str | None:
         """Send one part, all of it, once.
 
         There is no limit on the time a part takes as long as bytes keep moving. Cancellation breaks
@@ -111,23 +121,21 @@ class ThreadLane:
             path = f"part {part.number}"
             raise MalformedResponse(str(error), method="PUT", path=path, status=200) from None
         origin = (target.tls, target.host, target.port)
-        head = _head(target, part.size)
+        put = partial(_put, _head(target, part.size), part, content, chain)
         try:
-            answer = await self._on_kept(origin, head, part, content)
+            answer = await self._on_kept(origin, put)
             if answer is None:
-                fresh = await self._connect(target, part)
-                answer = await self._exchange(fresh, origin, head, part, content)
+                answer = await self._exchange(await self._connect(target, part), origin, put)
         except Exception as error:  # noqa: BLE001 - told apart there
-            self._fail(error, part)
-        _check(answer, part)
+            fail(error, part, self._timeouts)
+        check_answer(answer, part, self._now())
+        return etag_of(answer)
 
-    async def _on_kept(
-        self, origin: Origin, head: bytes, part: PlannedPart, content: Content
-    ) -> Answer | None:
+    async def _on_kept(self, origin: Origin, put: Put) -> Answer | None:
         """Send a part on a connection that is there; None when there is none, or no longer."""
         while (kept := self._take_idle(origin)) is not None:
             try:
-                return await self._exchange(kept, origin, head, part, content)
+                return await self._exchange(kept, origin, put)
             except StaleError:
                 continue
             except (ConnectionLostError, http.client.RemoteDisconnected):
@@ -136,21 +144,12 @@ class ThreadLane:
                 return None  # closed at that very moment, which says nothing about the part
         return None
 
-    async def _exchange(
-        self,
-        connection: StoreConnection,
-        origin: Origin,
-        head: bytes,
-        part: PlannedPart,
-        content: Content,
-    ) -> Answer:
+    async def _exchange(self, connection: StoreConnection, origin: Origin, put: Put) -> Answer:
         self._busy.add(connection)
         try:
             if self._closed:  # while it was being connected
                 connection.sock.abort()
-            return await self._threads.run(
-                _put, connection, head, part, content, on_cancel=connection.sock.abort
-            )
+            return await self._threads.run(put, connection, on_cancel=connection.sock.abort)
         finally:
             self._busy.discard(connection)
             self._put_back(origin, connection)
@@ -160,7 +159,7 @@ class ThreadLane:
     async def _connect(self, target: Target, part: PlannedPart) -> StoreConnection:
         seconds = self._timeouts.connect
         problem: str
-        kind: type[TransportError]
+        kind: type[DeadlineExceeded | ConnectionFailed]
         try:
             with anyio.fail_after(seconds):
                 found = await self._addresses(target.host, target.port)
@@ -230,49 +229,21 @@ class ThreadLane:
                 connection.sock.close()
         self._idle.clear()
 
-    # --- errors --------------------------------------------------------------------------------
 
-    def _fail(self, error: Exception, part: PlannedPart) -> NoReturn:
-        """Raise the exception of our tree; what concerns the source stays as it is."""
-        kind: type[TransportError] = ConnectionFailed
-        timeouts = self._timeouts
-        sent = True
-        match error:
-            case AbortedError():
-                raise ClientClosed("the client was closed while a part was on its way") from None
-            case HandshakeError(reason=StallError()):
-                kind, sent = DeadlineExceeded, False
-                problem = f"connecting took longer than {timeouts.connect:g} s (Timeouts.connect)"
-            case HandshakeError():
-                sent = False
-                problem = f"cannot connect ({error})"
-            case StallError():
-                kind = DeadlineExceeded
-                problem = (
-                    f"nothing of it moved for {timeouts.stall:g} s (Timeouts.stall), or no answer "
-                    f"came within {timeouts.stall + timeouts.answer:g} s after it (Timeouts.answer)"
-                )
-            case ssl.SSLCertVerificationError():
-                kind, sent = UntrustedCertificate, False
-                problem = f"the certificate is not trusted ({error.verify_message})"
-            case ConnectionLostError():
-                problem = str(error)
-            case http.client.RemoteDisconnected():
-                problem = "the connection was closed before an answer came"
-            case http.client.IncompleteRead():
-                problem = "the answer was cut off"
-            case http.client.HTTPException():
-                problem = "what came is no HTTP answer"
-            case _:
-                raise error
-        raise kind(problem, method="PUT", path=f"part {part.number}", sent=sent) from None
-
-
-def _put(connection: StoreConnection, head: bytes, part: PlannedPart, content: Content) -> Answer:
+def _put(
+    head: bytes,
+    part: PlannedPart,
+    content: Content,
+    chain: PartChain | None,
+    connection: StoreConnection,
+) -> Answer:
     """Send a part; nothing counts as sent that had changed by the time it was."""
     content.check_unchanged()
-    answer = connection.put(head, content, part.offset, part.size)
+    seen = None if chain is None else chain.begin()
+    answer = connection.put(head, content, part.offset, part.size, seen)
     content.check_unchanged()
+    if chain is not None and seen is not None:
+        chain.check(seen)
     return answer
 
 
@@ -285,20 +256,6 @@ def _head(target: Target, size: int) -> bytes:
         "Content-Type: application/octet-stream\r\n"
         f"Content-Length: {size}\r\n\r\n"
     ).encode("ascii")
-
-
-def _check(answer: Answer, part: PlannedPart) -> None:
-    if answer.status // 100 == _SUCCESS:
-        return
-    code = re.search(r"<Code>([^<]{1,200})</Code>", answer.text)
-    message = re.search(r"<Message>([^<]{1,500})</Message>", answer.text)
-    raise PartRejected(
-        part_number=part.number,
-        status=answer.status,
-        code=code[1] if code else None,
-        msg=message[1] if message else "",
-        retry_after=retry_after(answer.headers.get("Retry-After"), time.time()),
-    )
 
 
 def _failed(answer: asyncio.Future[Addresses]) -> bool:

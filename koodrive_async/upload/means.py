@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from koodrive_async.config import Limits, RetryPolicy, Timeouts
     from koodrive_async.resources import Files
-    from koodrive_async.transport.clock import Clock
+    from koodrive_async.transport.clock import Clock, ServiceTime
+    from koodrive_async.transport.retry import RetryBudget
     from koodrive_async.upload.adaptive import ConnectionLimit
+    from koodrive_async.upload.journal import Journal
     from koodrive_async.upload.lane import PartSender
 
 _EXPRESS = 2
@@ -39,11 +41,18 @@ class Means:
     :ivar threads: One for each part on its way and each file that is hashed.
     :ivar connections: Slots for parts on their way, as many as ``limit`` says.
     :ivar memory: What small files are kept in.
+    :ivar budget: Of repeated requests, shared with the calls of the interface.
+    :ivar journal: What later runs should know.
+    :ivar verify: Whether each part is hashed once more while it is sent.
     """
 
     files: Files
     retry: RetryPolicy
+    budget: RetryBudget
     clock: Clock
+    service_time: ServiceTime
+    journal: Journal
+    verify: bool
     short_work: ThreadPool
     threads: ThreadPool
     hashing: HashPool
@@ -60,7 +69,11 @@ class Means:
         files: Files,
         timeouts: Timeouts,
         retry: RetryPolicy,
+        budget: RetryBudget,
+        service_time: ServiceTime,
         clock: Clock,
+        journal: Journal,
+        verify: bool,
         tls: ssl.SSLContext,
     ) -> Means:
         """Make what the limits allow."""
@@ -77,10 +90,14 @@ class Means:
         return cls(
             files=files,
             retry=retry,
+            budget=budget,
             clock=clock,
+            service_time=service_time,
+            journal=journal,
+            verify=verify,
             short_work=ThreadPool(_SHORT_WORK),
             threads=threads,
-            hashing=HashPool(threads, shares.hash_workers),
+            hashing=HashPool(threads, shares.hash_workers, journal),
             memory=MemoryBudget(shares.kept),
             sender=ThreadLane(threads, tls, timeouts, pace),
             limit=limit,
@@ -90,6 +107,7 @@ class Means:
     async def aclose(self) -> None:
         """Give up what is on its way; no thread or connection is left."""
         async with AsyncExitStack() as stack:  # a cancellation in one leaves out none of the others
+            stack.push_async_callback(self.journal.aclose)
             stack.push_async_callback(self.short_work.aclose)
             stack.push_async_callback(self.threads.aclose)
             stack.callback(self.hashing.close)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from koodrive_async.errors import (
@@ -14,20 +14,24 @@ from koodrive_async.errors import (
     UntrustedCertificate,
 )
 from koodrive_async.tasks import task_group
-from koodrive_async.transport.retry import Failure, delay_before_retry
+from koodrive_async.transport.retry import Attempts
+from koodrive_async.upload.chain import PartChain
 from koodrive_async.upload.source import SMALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
+    from koodrive_async.hashing import Fingerprint
     from koodrive_async.upload.means import Means
     from koodrive_async.upload.plan import Plan, PlannedPart
     from koodrive_async.upload.source import Content
     from koodrive_async.upload.urls import PartUrls
 
-logger = logging.getLogger(__name__)
-
+_NONE: Mapping[int, str | None] = MappingProxyType({})
 _FORBIDDEN = 403
+_FETCHES_OUTSIDE = 2
+"""How often a part leaves its connection to others because its URL has to be fetched."""
+
 _TOO_MUCH = frozenset({429, 503})
 _TOO_MUCH_CODES = frozenset({"SlowDown", "ServiceUnavailable"})
 
@@ -35,9 +39,13 @@ _TOO_MUCH_CODES = frozenset({"SlowDown", "ServiceUnavailable"})
 class PartsUpload:
     """The parts of one file on their way.
 
-    :param name: Of the file, for the log.
-    :param on_acknowledged: Called with the bytes of each part that has got there.
+    :param name: Of the file, for the log and for errors.
+    :param on_acknowledged: Awaited with each part that has got there and its ETag, if it has one,
+        when its connection is free for others again.
+    :param arrived: Parts that are there already, with their ETags: these are not sent.
+    :param fingerprint: With midstates at every boundary of the parts.
     :ivar retries: Parts that were sent again.
+    :ivar etags: What the object store said of each part that is there, by its number.
     """
 
     def __init__(
@@ -48,29 +56,35 @@ class PartsUpload:
         urls: PartUrls,
         *,
         name: str,
-        on_acknowledged: Callable[[int], None],
+        on_acknowledged: Callable[[PlannedPart, str | None], Awaitable[None]],
+        arrived: Mapping[int, str | None] = _NONE,
+        fingerprint: Fingerprint,
     ) -> None:
         self._means = means
         self._content = content
-        self._plan = plan
         self._urls = urls
         self._name = name
         self._on_acknowledged = on_acknowledged
+        self._fingerprint = fingerprint
+        self._parts = [part for part in plan.parts if part.number not in arrived]
         self.retries = 0
+        self.etags: dict[int, str | None] = dict(arrived)
 
     async def run(self) -> None:
-        """Send all of them.
+        """Send all that have not arrived.
 
         :raises PartRejected: The object store refused one for good.
         :raises TransportError: It did not answer, however often it was asked.
+        :raises ApiError: The service gave no fresh URL.
         :raises SourceChanged: The source is not what was hashed.
         :raises OSError: The source cannot be read any more.
 
         The first failure cancels the other parts.
         """
-        parts = iter(self._plan.parts)
-        at_a_time = min(len(self._plan), self._means.limit.most)
-        if at_a_time == 1:
+        self._urls.want(part.number for part in self._parts)
+        parts = iter(self._parts)
+        at_a_time = min(len(self._parts), self._means.limit.most)
+        if at_a_time <= 1:
             await self._send_from(parts)
             return
         async with task_group() as group:
@@ -82,58 +96,66 @@ class PartsUpload:
             await self._deliver(part)
 
     async def _deliver(self, part: PlannedPart) -> None:
-        attempt = 1
-        refused: str | None = None
-        while True:
-            # waiting for the interface, or until the next attempt, keeps no connection from others
-            url = await self._urls.get(part.number, refused=refused)
-            try:
-                await self._send_once(part, url)
-            except (PartRejected, TransportError) as error:
-                error.attempts = attempt
-                delay = self._delay(error, attempt, refused)
-                if delay is None:
-                    raise
-                refused = url if _is_forbidden(error) else refused
-            else:
-                self._urls.done(part.number)
-                self._on_acknowledged(part.size)
-                return
-            attempt += 1
-            self.retries += 1
-            await self._means.clock.sleep(delay)
-
-    async def _send_once(self, part: PlannedPart, url: str) -> None:
         means = self._means
-        async with means.connections.slot(self, short=part.size <= SMALL):
-            began = time.monotonic()
+        name = f"{self._name}, part {part.number}"
+        attempts = Attempts(means.retry, means.clock, means.budget, repeatable=True, name=name)
+        refreshed = False
+        while True:
             try:
-                await means.sender.send(part, self._content, url)
+                etag = await self._send_once(part)
             except (PartRejected, TransportError) as error:
-                if _is_overload(error):
-                    means.limit.overloaded(began, time.monotonic())
-                raise
-            means.limit.arrived(
-                part.size, began, time.monotonic(), contended=means.connections.contended
-            )
+                if not _is_forbidden(error):
+                    await attempts.after(error)
+                    refreshed = False  # that URL may expire while we wait
+                elif not refreshed:
+                    # most likely the URL has expired: one fresh one is worth a try, at once
+                    attempts.at_once(error)
+                    refreshed = True
+                else:
+                    raise attempts.told(error) from None
+            else:
+                attempts.succeeded()
+                break
+            self.retries += 1
+        self._urls.done(part.number)
+        self.etags[part.number] = etag
+        await self._on_acknowledged(part, etag)
 
-    def _delay(
-        self, error: PartRejected | TransportError, attempt: int, refused: str | None
-    ) -> float | None:
-        """Return the seconds until the next attempt, or None when there is none."""
-        if _is_forbidden(error):
-            # most likely the URL has expired: one fresh one is worth a try, at once
-            return 0.0 if refused is None else None
-        failure = Failure(error, attempt, repeatable=True, policy=self._means.retry)
-        delay = delay_before_retry(failure)
-        if delay is not None:
-            logger.warning(
-                "%s: attempt %d failed, next in %.1f s: %s", self._name, attempt, delay, error
-            )
-        return delay
+    async def _send_once(self, part: PlannedPart) -> str | None:
+        """Send a part with a URL that is good at the moment when there is a connection for it."""
+        for _ in range(_FETCHES_OUTSIDE):
+            async with self._means.connections.slot(self, short=part.size <= SMALL):
+                if (url := self._urls.at_hand(part.number)) is not None:
+                    return await self._send(part, url)
+            # waiting for the interface keeps no connection from others
+            await self._urls.get(part.number)
+        async with self._means.connections.slot(self, short=part.size <= SMALL):
+            return await self._send(part, await self._urls.get(part.number))
+
+    async def _send(self, part: PlannedPart, url: str) -> str | None:
+        means = self._means
+        began = time.monotonic()
+        try:
+            etag = await means.sender.send(part, self._content, url, self._chain(part))
+        except (PartRejected, TransportError) as error:
+            if _is_overload(error):
+                means.limit.overloaded(began, time.monotonic())
+            if _is_forbidden(error):
+                self._urls.refused(part.number, url)
+            raise
+        means.limit.arrived(
+            part.size, began, time.monotonic(), contended=means.connections.contended
+        )
+        return etag
+
+    def _chain(self, part: PlannedPart) -> PartChain | None:
+        # what was hashed as it was opened is kept, and cannot change any more
+        if not self._means.verify or self._content.fingerprint is not None:
+            return None
+        return PartChain(self._name, part, self._fingerprint)
 
 
-def _is_forbidden(error: Exception) -> bool:
+def _is_forbidden(error: PartRejected | TransportError) -> bool:
     return isinstance(error, PartRejected) and error.status == _FORBIDDEN
 
 

@@ -29,6 +29,7 @@ class UploadReceipt:
     :ivar sha256: Digest of the whole file.
     :ivar size: Bytes.
     :ivar parts: Parts that were sent.
+    :ivar parts_resumed: Parts that an earlier run had sent.
     :ivar retries: Parts that were sent again.
     :ivar seconds: From the first look at the source to the last answer.
     :ivar phases: The same, phase by phase.
@@ -44,6 +45,7 @@ class UploadReceipt:
     parts: int
     retries: int
     seconds: float
+    parts_resumed: int = 0
     phases: Seconds = attrs.field(factory=Seconds)
     container_id: str | None = None
     description: str | None = None

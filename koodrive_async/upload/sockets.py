@@ -11,14 +11,22 @@ import select
 import selectors
 import socket
 import ssl
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from koodrive_async.capacity import available_cores
+from koodrive_async.upload.stalls import StallError
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+    from koodrive_async.upload.stalls import StallWatch
 
 CAN_SEND_FILES: Final = hasattr(os, "sendfile")
 
@@ -54,10 +62,6 @@ class ConnectionLostError(Exception):
         super().__init__(reason.strerror or type(reason).__name__)
 
 
-class StallError(Exception):
-    """Nothing came or went for too long."""
-
-
 class AbortedError(Exception):
     """The connection was given up from outside."""
 
@@ -65,8 +69,9 @@ class AbortedError(Exception):
 class PatientSocket:
     """A connected socket that waits for the other side only so long.
 
-    Every method may raise :exc:`StallError`, :exc:`ConnectionLostError`, or after :meth:`abort`
-    :exc:`AbortedError`. Only :meth:`abort` and :meth:`is_quiet` may be called from other threads.
+    Every method that waits may raise :exc:`StallError`, :exc:`ConnectionLostError`, or after
+    :meth:`abort` :exc:`AbortedError`. Only :meth:`abort` and :meth:`is_quiet` may be called from
+    other threads.
 
     :param sock: Connected.
     :param tls: To be spoken on it, with ``host``; None for none.
@@ -116,24 +121,24 @@ class PatientSocket:
             except OSError as error:
                 raise self._lost(error) from None
 
-    def send(self, data: memoryview, patience: float) -> int | None:
+    def send(self, data: memoryview, watch: StallWatch) -> int | None:
         """Send some of the data.
 
-        :param patience: Seconds to wait until anything of it can be sent.
+        :param watch: Says for how long to wait until something of it can be sent.
         :returns: Bytes sent, or None when an answer is there already and no more is taken.
         """
         while True:
             try:
                 return self._sock.send(data) if self.plain else self._encrypt(data)
             except (BlockingIOError, ssl.SSLWantWriteError):
-                if self._answered_meanwhile(patience):
+                if self._answered_meanwhile(watch):
                     return None
             except ssl.SSLWantReadError:
-                self._wait(selectors.EVENT_READ, time.monotonic() + patience)
+                self._watched(selectors.EVENT_READ, watch)
             except OSError as error:
                 raise self._lost(error) from None
 
-    def send_file(self, descriptor: int, offset: int, size: int, patience: float) -> int | None:
+    def send_file(self, descriptor: int, offset: int, size: int, watch: StallWatch) -> int | None:
         """Let the kernel send some bytes of a file.
 
         :returns: As :meth:`send`; 0 at the end of the file.
@@ -143,12 +148,31 @@ class PatientSocket:
             try:
                 return os.sendfile(self._sock.fileno(), descriptor, offset, size)
             except BlockingIOError:
-                if self._answered_meanwhile(patience):
+                if self._answered_meanwhile(watch):
                     return None
             except OSError as error:
                 if error.errno in _GONE or self._aborted.is_set():
                     raise self._lost(error) from None
                 raise
+
+    def queued(self) -> int:
+        """Return the bytes that the other side has not taken yet; 0 where nobody knows."""
+        if sys.platform != "linux":
+            return 0
+        size = bytearray(4)
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, size)
+        return int.from_bytes(size, sys.byteorder)
+
+    def drain(self, watch: StallWatch, look_every: float) -> None:
+        """Wait until the other side has taken all of what was sent, or answers.
+
+        :param look_every: Seconds between two looks, at the most.
+        """
+        while self.queued():
+            ready = self._watched(selectors.EVENT_READ, watch, look_every)
+            if ready and self._hear():
+                return
 
     def receive_into(self, buffer: WriteableBuffer, deadline: float) -> int:
         """Receive some bytes; 0 at the end of the stream.
@@ -210,15 +234,23 @@ class PatientSocket:
                     raise
         return sent
 
-    def _answered_meanwhile(self, patience: float) -> bool:
+    def _answered_meanwhile(self, watch: StallWatch) -> bool:
         """Wait until more can be sent; return True if an answer came first."""
-        deadline = time.monotonic() + patience
         while True:
-            ready = self._wait(selectors.EVENT_WRITE | selectors.EVENT_READ, deadline)
+            ready = self._watched(selectors.EVENT_WRITE | selectors.EVENT_READ, watch)
             if ready & selectors.EVENT_READ and self._hear():
                 return True
             if ready & selectors.EVENT_WRITE:
                 return False
+
+    def _watched(self, events: int, watch: StallWatch, at_most: float = math.inf) -> int:
+        """Wait no longer than the watch allows; return what the socket is ready for by then."""
+        self._check()
+        began = time.monotonic()
+        ready = _ready(self._sock, events, min(_LONGEST_WAIT, at_most, watch.next_look))
+        self._check()
+        watch.waited(time.monotonic() - began)
+        return ready
 
     def _hear(self) -> bool:
         """Take what has come, and return whether it is an answer, or the end.

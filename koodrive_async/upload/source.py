@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import inspect
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import ExitStack, aclosing, asynccontextmanager
@@ -13,16 +15,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
-import aiofiles.tempfile
 import anyio
 import attrs
+from aiofiles.threadpool import wrap
 
-from koodrive_async.errors import InvalidArgument, SourceChanged
+from koodrive_async.errors import ClientClosed, InvalidArgument, SourceChanged
 from koodrive_async.hashing import Fingerprint
 from koodrive_async.resources.files import check_length
 from koodrive_async.threads import AbandonableThread
+from koodrive_async.upload.journal import FileIdentity
 
 if TYPE_CHECKING:
+    from io import BufferedRandom
+
     from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
     from koodrive_async.hashing import Fingerprinter
@@ -72,6 +77,10 @@ class Content(Protocol):
     def fingerprint(self) -> Fingerprint | None:
         """What opening it has found out already."""
 
+    @property
+    def identity(self) -> FileIdentity | None:
+        """What tells it from other files later on; None for what no journal keeps."""
+
     def hash_some(self, fingerprinter: Fingerprinter, limit: int, checkpoint: Checkpoint) -> int:
         """Hash up to ``limit`` more bytes; return their number, less than that at the end."""
 
@@ -119,14 +128,18 @@ async def open_source(
     elif isinstance(source, bytes | bytearray | memoryview):
         yield BytesContent(_flat(source))
     else:
-        # TemporaryFile has no name where the system allows it: not even a kill leaves it behind.
-        spool = await aiofiles.tempfile.TemporaryFile("wb+")
+        spool = SpooledContent()
         try:
-            await _fill(spool, source)
-            yield SpooledContent(spool.fileno())
+            await threads.run(spool.open)
+            await _fill(wrap(spool.file), source)
+            spool.rewind()
+            yield spool
         finally:
-            with anyio.CancelScope(shield=True):
-                await spool.close()
+            try:
+                with anyio.CancelScope(shield=True), contextlib.suppress(ClientClosed):
+                    await threads.run(spool.close)  # to free many bytes takes a while
+            finally:
+                spool.close()  # no thread has come to it
 
 
 # --- files -------------------------------------------------------------------------------------
@@ -146,6 +159,16 @@ class FileVersion:
         """Take it from a stat."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
+    def of_path(self, path: str) -> FileIdentity:
+        """Return what tells this version of this file from everything else."""
+        return FileIdentity(
+            path=os.path.abspath(path),  # noqa: PTH100 - links are not followed
+            size=self.size,
+            mtime_ns=self.mtime_ns,
+            ctime_ns=self.ctime_ns,
+            inode=self.inode,
+        )
+
     def changes(self, now: FileVersion) -> str:
         """Name what is different, for a person."""
         pairs = zip(attrs.asdict(self).items(), attrs.asdict(now).values(), strict=True)
@@ -160,6 +183,7 @@ class FileContent:
     """
 
     fingerprint: Fingerprint | None = None
+    identity: FileIdentity | None = None
 
     def __init__(self, path: str, memory: MemoryBudget) -> None:
         self.path = path
@@ -180,6 +204,7 @@ class FileContent:
             status = os.fstat(descriptor)
             _check_kind(self.path, status.st_mode)
             self._version = FileVersion.of(status)
+            self.identity = self._version.of_path(self.path)
             if self.size <= SMALL and self._memory.take(self.size):
                 self._closers.callback(self._memory.give_back, self.size)
                 self._keep(descriptor)
@@ -216,6 +241,10 @@ class FileContent:
     def descriptor(self) -> int | None:
         """The open file, unless its bytes are kept in memory."""
         return self._file.fileno() if self._kept is None else None
+
+    def start_at(self, offset: int) -> None:
+        """Hash from there: what is before it has been hashed by an earlier run."""
+        self._file.seek(offset)
 
     def hash_some(self, fingerprinter: Fingerprinter, limit: int, checkpoint: Checkpoint) -> int:
         """Hash up to ``limit`` more bytes.
@@ -271,15 +300,34 @@ def _check_kind(path: str, mode: int) -> None:
 
 
 class SpooledContent:
-    """A temporary file that holds what came as a stream."""
+    """A temporary file that holds what came as a stream.
+
+    :ivar file: To be filled, once it is open.
+    """
 
     fingerprint = None
+    identity = None
+    file: BufferedRandom
 
-    def __init__(self, descriptor: int) -> None:
-        self._file = open(descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115 - the owner of the descriptor closes it
+    def __init__(self) -> None:
+        self._closers = ExitStack()
+
+    def open(self) -> None:
+        """Make the file; it has no name where the system allows it: no kill leaves it behind."""
+        opened = tempfile.TemporaryFile("wb+")  # noqa: SIM115 - closed by close()
+        self.file = self._closers.enter_context(opened)
+
+    def rewind(self) -> None:
+        """Be read from the start: all has been written."""
+        descriptor = self.file.fileno()
+        self._file = open(descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115 - it is closed with the descriptor
         self._file.seek(0)
         self._read_at = _positional_reader(descriptor)
         self._size = os.fstat(descriptor).st_size
+
+    def close(self) -> None:
+        """Close the file, which is gone with that."""
+        self._closers.close()
 
     @property
     def size(self) -> int:
@@ -308,6 +356,7 @@ class BytesContent:
 
     descriptor = None
     fingerprint = None
+    identity = None
 
     def __init__(self, view: memoryview) -> None:
         self._view = view

@@ -38,6 +38,15 @@ def environment(koodrive_environment, monkeypatch):
 
 
 @pytest.fixture
+def kept_journal(environment, monkeypatch, tmp_path):
+    """A journal is in the environment as well."""
+    assert environment["KOODRIVE_JOURNAL"] == "off"
+    path = tmp_path / "state" / "journal.db"
+    monkeypatch.setenv("KOODRIVE_JOURNAL", str(path))
+    return path
+
+
+@pytest.fixture
 def no_settings(monkeypatch):
     for name in [name for name in os.environ if name.startswith("KOODRIVE_")]:
         monkeypatch.delenv(name)

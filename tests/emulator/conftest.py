@@ -231,11 +231,16 @@ async def emulator(new_emulator):
 
 
 @pytest.fixture
-async def wire(emulator, clock):
+async def wire_session():
     async with aiohttp.ClientSession() as session:
         # Else aiohttp sends a PUT or GET again by itself when a kept connection is cut.
         session._retry_connection = False
-        yield Wire(emulator, session, clock)
+        yield session
+
+
+@pytest.fixture
+def wire(emulator, wire_session, clock):
+    return Wire(emulator, wire_session, clock)
 
 
 @pytest.fixture
@@ -261,3 +266,10 @@ def data():
 @pytest.fixture
 def det_bytes():
     return det
+
+
+@pytest.fixture
+async def part(wire, data):
+    """The only part of a file of ``data``, as announced, with the file's id."""
+    answer = await wire.call("POST", "/files/create", wire.new_file(data, part_size=512))
+    return {**answer.json["multiParts"][0], "fileId": answer.json["fileId"]}

@@ -262,6 +262,20 @@ def test_any_pieces_and_any_interruption_give_the_same_fingerprint(
     assert whole.length == len(data)
 
 
+@pytest.mark.parametrize("grid", [64, 192])
+def test_midstates_behind_an_offset_are_those_that_were_not_there_before(grid: int) -> None:
+    fingerprinter = Fingerprinter(grid)
+    pieces, offset = [], 0
+    for size in (10, 190, 500, 0, 300):
+        fingerprinter.update(det(1000)[fingerprinter.length : fingerprinter.length + size])
+        pieces.append(fingerprinter.midstates_from(offset))
+        offset = fingerprinter.resume_offset
+
+    assert b"".join(pieces) == fingerprinter.midstates == walked(det(1000), grid)
+    assert fingerprinter.midstates_from(0) == fingerprinter.midstates
+    assert fingerprinter.midstates_from(offset) == b""
+
+
 def test_finishing_does_not_end_a_fingerprinter() -> None:
     fingerprinter = Fingerprinter(64)
     fingerprinter.update(det(100))

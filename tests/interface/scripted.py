@@ -66,7 +66,12 @@ Handler = Callable[[Request], Reply]
 
 
 class Scripted:
-    """Answers one request after another with the replies of ``script``, then with ``otherwise``."""
+    """Answers one request after another with the replies of ``script``, then with ``otherwise``.
+
+    :ivar reads_bodies: False to reply when the head of a request is there.
+    """
+
+    reads_bodies = True
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -117,7 +122,7 @@ class Scripted:
         self.connections += 1
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while not writer.is_closing():
-                request = await _read(reader)
+                request = await _read(reader, body=self.reads_bodies)
                 self.requests.append(request)
                 self.arrived.set()
                 reply = self.script.popleft() if self.script else self.otherwise(request)
@@ -128,13 +133,13 @@ class Scripted:
         self._tasks.discard(task)
 
 
-async def _read(reader: asyncio.StreamReader) -> Request:
+async def _read(reader: asyncio.StreamReader, *, body: bool) -> Request:
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     first, *lines = head.split("\r\n")[:-2]
     method, target, _ = first.split(" ")
     headers = CIMultiDict((name, value.strip()) for name, _, value in map(_parted, lines))
-    body = await reader.readexactly(int(headers.get("Content-Length", "0")))
-    return Request(method, target, headers, body, reader)
+    length = int(headers.get("Content-Length", "0")) if body else 0
+    return Request(method, target, headers, await reader.readexactly(length), reader)
 
 
 def _parted(line: str) -> tuple[str, str, str]:
@@ -205,7 +210,7 @@ def client_of(server: Scripted, **settings: Any) -> KooDrive:
     """Return a client that is to talk to a scripted server; it repeats without waiting."""
     settings.setdefault("auth", BearerToken(TOKEN))
     settings.setdefault("user_id", USER)
-    settings.setdefault("retry", RetryPolicy(base_delay=0.0))
+    settings.setdefault("retry", RetryPolicy(base_delay=0.0, per_second=None))
     settings.setdefault("tls", TLS)
     return KooDrive(server.url, **settings)
 

@@ -13,6 +13,7 @@ from koodrive_async import (
     InvalidRequest,
     KooDriveError,
     LockLost,
+    LockRefused,
     Module,
     RetryPolicy,
     Timeouts,
@@ -20,6 +21,7 @@ from koodrive_async import (
 from koodrive_async.emulator import Emulator, Fault
 from koodrive_async.testing import connect
 from tests.interface.scripted import LOCK, TLS, answer, client_of, reset
+from tests.interface.wall_clock import WallClock
 
 pytestmark = pytest.mark.anyio
 
@@ -30,23 +32,15 @@ ONCE = RetryPolicy(attempts=1)
 
 
 @pytest.fixture
-async def holder(scripted, held_clock):
-    """A client whose lease lives for 600 seconds of a clock that stands still."""
-    async with client_of(scripted, clock=held_clock, retry=ONCE) as client:
-        yield client
+def clock():
+    return WallClock()
 
 
 @pytest.fixture
-def answered(scripted):
-    """Wait until so many requests have come; return their methods."""
-
-    async def wait(count):
-        while len(scripted.requests) < count:
-            scripted.arrived.clear()
-            await scripted.arrived.wait()
-        return scripted.methods
-
-    return wait
+async def holder(scripted, clock):
+    """A client whose lease lives for 600 seconds of a clock that stands still."""
+    async with client_of(scripted, clock=clock, retry=ONCE) as client:
+        yield client
 
 
 async def hold_while(client, work):
@@ -54,41 +48,42 @@ async def hold_while(client, work):
         await work()
 
 
-async def test_a_lock_is_renewed_at_a_third_of_its_life_and_given_back(
-    holder, scripted, held_clock, answered
-):
+async def test_a_lock_is_renewed_at_a_third_of_its_life_and_given_back(holder, scripted, clock):
     scripted.replies(GRANTED, OK, OK, OK)
     async with holder.locks.hold(Module.ADDRESS_BOOK) as lease:
         assert lease.lock_id == LOCK
-        assert lease.expires_at == held_clock.now + 600
-        assert await held_clock.wake() == 200
-        await answered(2)
-        assert await held_clock.wake() == 200
-        assert await answered(3) == ["POST", "PATCH", "PATCH"]
+        assert lease.expires_at == clock.now + 600
+        await clock.advance(199)
+        assert scripted.methods == ["POST"]
+        await clock.advance(2)
+        assert scripted.methods == ["POST", "PATCH"]
+        await clock.advance(200)
+        assert scripted.methods == ["POST", "PATCH", "PATCH"]
     assert scripted.methods == ["POST", "PATCH", "PATCH", "DELETE"]
     quoted = [request.headers.get("x-backup-lock-id") for request in scripted.requests]
     assert quoted == [None, LOCK, LOCK, LOCK]
 
 
-async def test_a_renewed_lock_lives_on_from_before_the_renewal_was_sent(
-    holder, scripted, held_clock
-):
+async def test_a_renewed_lock_lives_on_from_before_the_renewal_was_sent(holder, scripted, clock):
     scripted.replies(GRANTED, OK, OK)
     async with holder.locks.hold("100") as lease:
-        await held_clock.wake(late=30)
-        renewed_at = held_clock.now
-        await held_clock.wake()
-        assert lease.expires_at >= renewed_at + 600
+        clock.suspend(230)
+        renewed_at = clock.now
+        await clock.advance(6)
+        assert lease.expires_at == pytest.approx(renewed_at + 600, abs=6)
 
 
-async def test_the_life_of_a_lock_is_a_setting(scripted, held_clock):
+async def test_the_life_of_a_lock_is_a_setting(scripted, clock):
     scripted.replies(GRANTED, OK, OK)
     timeouts = Timeouts(lease=30)
     async with (
-        client_of(scripted, clock=held_clock, timeouts=timeouts) as client,
+        client_of(scripted, clock=clock, timeouts=timeouts) as client,
         client.locks.hold("100"),
     ):
-        assert await held_clock.wake() == 10
+        await clock.advance(9)
+        assert scripted.methods == ["POST"]
+        await clock.advance(1)
+        assert scripted.methods == ["POST", "PATCH"]
 
 
 async def test_a_lock_is_given_back_when_the_body_raises(holder, scripted):
@@ -158,14 +153,13 @@ async def test_a_lock_is_given_back_when_the_time_for_the_work_is_up(holder, scr
     assert scripted.methods == ["POST", "DELETE"]
 
 
-async def test_a_refused_renewal_cancels_the_body_and_is_raised_bare(holder, scripted, held_clock):
+async def test_a_refused_renewal_cancels_the_body_and_is_raised_bare(holder, scripted, clock):
     scripted.replies(GRANTED, REFUSED, REFUSED)
     cancelled = asyncio.Event()
 
     async def work():
-        await held_clock.wake()
         try:
-            await asyncio.Event().wait()
+            await clock.advance(200)
         except asyncio.CancelledError:
             cancelled.set()
             raise
@@ -182,45 +176,41 @@ async def test_a_refused_renewal_cancels_the_body_and_is_raised_bare(holder, scr
 
 @pytest.mark.parametrize("fault", [reset(), answer("", 503), answer("", 429), answer("<html>")])
 async def test_a_renewal_that_fails_in_passing_is_tried_again_before_the_lock_ends(
-    holder, scripted, held_clock, fault, answered
+    holder, scripted, clock, fault
 ):
     scripted.replies(GRANTED, fault, OK, OK, OK)
     async with holder.locks.hold("100") as lease:
-        began = held_clock.now
-        await held_clock.wake()
-        first = await held_clock.wake()
-        assert 0 < first < 400
-        await answered(3)
-        assert await held_clock.wake() == 200
-        assert held_clock.now < began + 600
-        assert lease.expires_at > began + 600
+        granted_until = lease.expires_at
+        await clock.advance(210)
+        assert scripted.methods == ["POST", "PATCH"]
+        await clock.advance(300)
+        assert lease.expires_at > granted_until
     assert scripted.methods.count("PATCH") >= 2
 
 
-async def test_a_lock_that_cannot_be_renewed_in_time_is_lost(holder, scripted, held_clock):
+async def test_a_lock_that_cannot_be_renewed_in_time_is_lost(holder, scripted, clock):
     scripted.replies(GRANTED)
     scripted.otherwise = lambda _: answer("", 503)
-    began = held_clock.now
+    began = clock.now
 
     async def let_time_pass():
-        while True:
-            await held_clock.wake()
+        await clock.advance(700)
 
     with pytest.raises(LockLost, match="in time") as caught:
         await hold_while(holder, let_time_pass)
     assert "HTTP 503" in str(caught.value)
-    assert held_clock.now >= began + 600
+    assert clock.now >= began + 600
     # patiently to the end, not ever faster
     assert 4 <= scripted.methods.count("PATCH") <= 30
 
 
-async def test_a_machine_that_slept_too_long_has_lost_its_lock(holder, scripted, held_clock):
+async def test_a_machine_that_slept_too_long_has_lost_its_lock(holder, scripted, clock):
     scripted.replies(GRANTED)
     scripted.otherwise = lambda _: REFUSED
 
     async def sleep_long():
-        await held_clock.wake(late=3600)
-        await asyncio.Event().wait()
+        clock.suspend(3600)
+        await clock.advance(60)
 
     with pytest.raises(LockLost):
         await hold_while(holder, sleep_long)
@@ -244,7 +234,7 @@ async def test_an_error_of_the_body_wins_over_one_of_giving_back(holder, scripte
 async def test_a_lock_that_is_not_granted_is_not_given_back(holder, scripted):
     scripted.replies(answer({"code": 13000102, "msg": "held already"}, 400))
     entered = False
-    with pytest.raises(InvalidRequest, match="held already"):
+    with pytest.raises(LockRefused, match="held already"):
         async with holder.locks.hold("100"):
             entered = True
     assert not entered
@@ -269,39 +259,38 @@ async def test_a_held_lock_is_alive_and_another_is_refused(drive, device_id):
     await drive.locks.create("100")
 
 
-async def test_a_lock_outlives_its_lease_while_it_is_held(tmp_path, held_clock):
+async def test_a_lock_outlives_its_lease_while_it_is_held(tmp_path, clock):
     """Both clocks are one: without renewals the lock would be refused in the end."""
-    with Emulator(tmp_path / "koodrive", clock=held_clock.time) as emulator:
-        async with connect(emulator, clock=held_clock, tls=TLS) as drive:
+    with Emulator(tmp_path / "koodrive", clock=clock.time) as emulator:
+        async with connect(emulator, clock=clock, tls=TLS) as drive:
             device = await drive.devices.bind("m")
             async with drive.locks.hold("100") as lease:
-                for _ in range(5):
-                    await held_clock.wake()
+                await clock.advance(5 * 200)
                 await drive.records.create(device.device_id, "100", lock_id=lease.lock_id)
                 assert emulator.seen.count("locks.renew", status=200) >= 4
 
 
-async def test_a_lock_that_expired_at_the_service_is_lost(koodrive_emulator, held_clock):
+async def test_a_lock_that_expired_at_the_service_is_lost(koodrive_emulator, clock):
     koodrive_emulator.faults.add(Fault("expired-lock", "locks.renew"))
 
     async def work():
-        await held_clock.wake()
-        await asyncio.Event().wait()
+        await clock.advance(201)
 
-    async with connect(koodrive_emulator, clock=held_clock, tls=TLS) as drive:
+    async with connect(koodrive_emulator, clock=clock, tls=TLS) as drive:
         with pytest.raises(LockLost) as caught:
             await hold_while(drive, work)
     assert isinstance(caught.value, KooDriveError)
     assert "expired" in str(caught.value)
 
 
-async def test_a_clock_that_is_set_forward_costs_no_lock(holder, scripted, held_clock, answered):
+async def test_a_clock_that_is_set_forward_costs_no_lock(holder, scripted, clock):
     scripted.replies(GRANTED, OK, OK)
     async with holder.locks.hold("100") as lease:
-        await held_clock.wake(late=5000)
-        assert await answered(2) == ["POST", "PATCH"]
-        await held_clock.wake()
-        assert lease.expires_at > held_clock.now
+        clock.suspend(5000)
+        await clock.advance(6)
+        assert scripted.methods == ["POST", "PATCH"]
+        assert lease.expires_at > clock.now
+        assert lease.losses == 0
 
 
 async def test_a_group_of_exceptions_of_the_block_stays_as_it_is(holder, scripted):

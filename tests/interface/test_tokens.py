@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from koodrive_async import (
     RetryPolicy,
     SessionInfo,
     Timeouts,
+    TokenRefreshFailed,
 )
 from koodrive_async.emulator import Fault
 from koodrive_async.hashing import proof_code
@@ -145,14 +148,142 @@ async def test_a_fixed_token_that_is_refused_is_an_authentication_error_at_once(
     assert caught.value.attempts == len(scripted.requests) == 1
 
 
-async def test_what_a_provider_raises_is_raised(scripted):
+# --- a token function that fails ---------------------------------------------------------------
+
+
+async def test_what_a_provider_raises_is_the_cause_and_not_shown(scripted):
     async def provide():
-        raise LookupError("the vault is closed")
+        raise LookupError("the vault is closed to hunter2")
 
     async with client_of(scripted, auth=BearerToken(provide)) as client:
-        with pytest.raises(LookupError, match="the vault is closed"):
+        with pytest.raises(TokenRefreshFailed) as caught:
             await client.devices.list()
+    assert str(caught.value) == "the token function failed (LookupError)"
+    assert isinstance(caught.value.__cause__, LookupError)
     assert scripted.requests == []
+
+
+async def test_a_provider_that_fails_is_asked_once_for_all_who_wait(scripted):
+    asked: list[None] = []
+    go_on = asyncio.Event()
+
+    async def provide():
+        asked.append(None)
+        if len(asked) > 1:
+            return TOKEN
+        await go_on.wait()
+        raise LookupError
+
+    async with client_of(scripted, auth=BearerToken(provide)) as client:
+        waiting = [asyncio.create_task(client.devices.list()) for _ in range(20)]
+        await all_wait(client, asked, 1, 19)
+        go_on.set()
+        errors = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(error) for error in errors} == {TokenRefreshFailed}
+        assert len({id(error) for error in errors}) == 20
+        assert len(asked) == 1
+        # one that begins later may ask again
+        scripted.replies({"code": 0})
+        await client.devices.list()
+    assert len(asked) == 2
+
+
+async def test_a_renewal_that_fails_is_told_to_all_who_were_refused(scripted):
+    scripted.otherwise = only()
+    asked: list[None] = []
+    go_on = asyncio.Event()
+
+    async def provide():
+        asked.append(None)
+        if len(asked) == 1:
+            return "Bearer+old"
+        await go_on.wait()
+        raise ConnectionError
+
+    scripted.replies({"code": 0})
+    async with client_of(scripted, auth=BearerToken(provide)) as client:
+        await client.devices.list()
+        waiting = [asyncio.create_task(client.devices.list()) for _ in range(20)]
+        await all_wait(client, asked, 2, 19)
+        go_on.set()
+        errors = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(error) for error in errors} == {TokenRefreshFailed}
+    assert len(asked) == 2
+
+
+async def test_the_same_token_again_is_asked_for_once_by_all_who_were_refused(scripted):
+    scripted.otherwise = only()
+    asked: list[None] = []
+    go_on = asyncio.Event()
+
+    async def provide():
+        asked.append(None)
+        if len(asked) > 1:
+            await go_on.wait()
+        return "Bearer+old"
+
+    scripted.replies({"code": 0})
+    async with client_of(scripted, auth=BearerToken(provide)) as client:
+        await client.devices.list()
+        waiting = [asyncio.create_task(client.devices.list()) for _ in range(20)]
+        await all_wait(client, asked, 2, 19)
+        go_on.set()
+        errors = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(error) for error in errors} == {AuthenticationError}
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+async def test_what_is_no_exception_passes_through_a_token_function(kind):
+    async def provide():
+        if not asked:
+            asked.append(None)
+            raise kind
+        return TOKEN
+
+    asked: list[None] = []
+    tokens = BearerToken(provide).open()
+    with pytest.raises(kind):
+        await tokens.current()
+    credential: Any = await tokens.current()
+    assert credential.value == TOKEN
+
+
+async def all_wait(client, asked, times, count):
+    """Wait until the function is asked for that time, and so many calls wait for what it gives."""
+    turn = client._http._credentials._turn
+    while len(asked) < times or turn.statistics().tasks_waiting < count:  # noqa: ASYNC110 - a lock tells nobody who waits
+        await asyncio.sleep(0)
+
+
+async def test_a_proof_code_is_computed_anew_for_the_token_that_follows_an_expired_one(
+    koodrive_emulator,
+):
+    origins = []
+    content = b"what is backed up"
+    digest = hashlib.sha256(content).hexdigest()
+
+    async def proof(origin):
+        origins.append(origin)
+        return proof_code(origin, len(content), lambda at, size: content[at : at + size])
+
+    async def login():
+        account, password = koodrive_emulator.account, koodrive_emulator.password
+        session = await client.tokens.login(account, agent_name="agent", password=password)
+        return session.access_token
+
+    async with connect(koodrive_emulator, auth=BearerToken(login)) as client:
+        device = await client.devices.bind("m")
+        lock = await client.locks.create(Module.FOLDER)
+        record = await client.records.create(device.device_id, Module.FOLDER, lock_id=lock.lock_id)
+        koodrive_emulator.faults.add(Fault("expired-token", "files.create", times=1))
+        file = NewBackupFile(file_name="a", sha256=digest, length=len(content), proof_code=proof)
+        created = await client.files.create(record.record_id, file, lock_id=lock.lock_id)
+    assert created.file_id
+    assert len(set(origins)) == len(origins) == 2
+
+
+# --- a token function and its client -----------------------------------------------------------
 
 
 async def test_a_provider_may_sign_in_with_the_client_that_asks_it(scripted):

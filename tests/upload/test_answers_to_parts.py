@@ -152,7 +152,7 @@ async def test_an_answer_that_comes_byte_by_byte_is_given_up_all_the_same(begun)
 
 async def test_a_server_that_stops_reading_is_given_up():
     async with serving(stuck) as server, open_lane(stall=0.1) as lane:
-        with pytest.raises(DeadlineExceeded, match="nothing of it moved"):
+        with pytest.raises(DeadlineExceeded, match=r"stalled: .* bytes went in .*Timeouts\.stall"):
             await put(lane, server.url, LARGE)
 
 

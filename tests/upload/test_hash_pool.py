@@ -18,6 +18,7 @@ from koodrive_async.threads import ThreadPool, call_in_loop
 from koodrive_async.upload import hash_pool as hash_pool_module
 from koodrive_async.upload.budget import MemoryBudget
 from koodrive_async.upload.hash_pool import HashPool
+from koodrive_async.upload.journal import Journal
 from koodrive_async.upload.source import SMALL, BytesContent, open_source
 from tests.sample import sample
 
@@ -30,7 +31,7 @@ MIB = 1024 * 1024
 async def open_pool(workers):
     threads = ThreadPool(8)
     try:
-        yield HashPool(threads, workers)
+        yield HashPool(threads, workers, Journal.off())
     finally:
         await threads.aclose()
 

@@ -124,8 +124,8 @@ async def test_what_is_announced_in_the_middle_of_a_part_does_not_end_it(
     lane, secure_lane, server_tls, secure, announced, monkeypatch
 ):
     class Telling(PatientSocket):
-        def _wait(self, events, deadline):
-            ready = super()._wait(events, deadline)
+        def _watched(self, events, *watch):
+            ready = super()._watched(events, *watch)
             if events & selectors.EVENT_WRITE and ready == selectors.EVENT_READ:
                 loop.call_soon_threadsafe(heard.set)
             return ready

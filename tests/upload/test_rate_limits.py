@@ -83,7 +83,6 @@ async def test_all_bytes_of_all_parts_are_paid_for(koodrive_emulator, make_file,
 
     monkeypatch.setattr(Pace, "delay", delay)
     monkeypatch.setattr(Pace, "give_back", lambda _, amount: paid.append(-amount))
-    monkeypatch.setattr(Pace, "give_back", lambda _, amount: paid.append(-amount))
     sizes = [0, 1000, MIB + 1, 12 * MIB]
     files = [make_file(size, str(size)) for size in sizes]
     async with connect(koodrive_emulator, limits=Limits(bandwidth=1e9)) as drive:
@@ -108,11 +107,11 @@ async def test_many_connections_together_stay_below_the_limit(monkeypatch):
                 loop.call_soon_threadsafe(all_wait.set)
             super().pause(FOR_EVER)  # time stands still
 
-        def send(self, data, patience):
+        def send(self, data, watch):
             if len(data) > HEAD:
                 arrive()
                 gate.wait(30)
-            sent = super().send(data, patience)
+            sent = super().send(data, watch)
             passed.append(sent or 0)
             return sent
 

@@ -49,7 +49,7 @@ async def test_leaving_with_an_exception_completes_nothing_and_gives_the_lock_ba
 async def test_a_record_that_cannot_be_created_gives_the_lock_back(
     drive, device_id, koodrive_emulator
 ):
-    koodrive_emulator.faults.add(Fault("error", "records.create", status=500, times=1))
+    koodrive_emulator.faults.add(Fault("error", "records.create", status=400))
     with pytest.raises(ApiError):
         async with drive.backup(device_id, Module.FOLDER):
             pytest.fail("the block must not run")
@@ -165,7 +165,7 @@ async def test_nothing_is_written_after_the_lock_was_lost(koodrive_emulator):
         async def upload():
             try:
                 ended.append(await session.upload(b"abc", name="late"))
-            except ClientClosed as error:
+            except LockLost as error:
                 ended.append(error)
 
         async with anyio.create_task_group() as group:
@@ -178,6 +178,6 @@ async def test_nothing_is_written_after_the_lock_was_lost(koodrive_emulator):
 
             with pytest.raises(LockLost):
                 await back_up()
-    assert [type(outcome) for outcome in ended] == [ClientClosed]
+    assert [type(outcome) for outcome in ended] == [LockLost]
     assert koodrive_emulator.seen.count("files.complete") == 0
     assert koodrive_emulator.seen.count("records.complete") == 0

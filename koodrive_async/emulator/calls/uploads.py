@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from koodrive_async.emulator.call import Call
+    from koodrive_async.emulator.service import Service
 
 PARTLY: Final = 0
 ALL: Final = 1
@@ -86,6 +87,22 @@ def download_urls(call: Call) -> Mapping[str, Any]:
     found = sum("url" in each for each in downloads)
     batch_code = ALL if found == len(downloads) else PARTLY if found else NONE
     return {"batchCode": batch_code, "downloads": downloads}
+
+
+def forget_upload(service: Service, file_id: str, user_id: str) -> None:
+    """Forget an upload that is not complete, with its name and its parts, as if it never began."""
+    store = service.store
+    blob: str | None = store.value(
+        "SELECT blob FROM files WHERE file_id = ? AND user_id = ? AND completed IS NULL",
+        file_id,
+        user_id,
+    )
+    if blob is None:
+        return
+    with store.transaction():
+        store.run("DELETE FROM parts WHERE file_id = ?", file_id)
+        store.run("DELETE FROM files WHERE file_id = ?", file_id)
+    service.blobs.remove(blob)  # of its own: only complete files share theirs
 
 
 def _download(call: Call, container_id: str, file_id: str) -> dict[str, Any]:

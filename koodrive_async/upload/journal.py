@@ -1,0 +1,251 @@
+"""The journal of uploads: what makes an interrupted one go on where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from koodrive_async.upload.journal_entries import (
+    FileIdentity,
+    SavedHash,
+    SavedRecord,
+    SavedUpload,
+    UploadKey,
+)
+from koodrive_async.upload.journal_locks import RecordLocks, locks_of
+from koodrive_async.upload.journal_thread import JournalThread
+
+if TYPE_CHECKING:
+    from koodrive_async.hashing import Fingerprint
+    from koodrive_async.upload.journal_store import JournalStore
+    from koodrive_async.upload.receipt import Outcome
+
+__all__ = [
+    "FileIdentity",
+    "Journal",
+    "SavedHash",
+    "SavedRecord",
+    "SavedUpload",
+    "UploadKey",
+    "default_path",
+]
+
+SETTING: Final = "KOODRIVE_JOURNAL"
+"""The environment variable that names the journal, or is ``off``."""
+
+_FORGOTTEN_AT_ONCE: Final = 10_000
+"""Uploads forgotten in one transaction: a fraction of a second."""
+
+
+def default_path() -> Path | None:
+    """Return where the journal of this user is; None when the environment turns it off."""
+    setting = os.environ.get(SETTING)
+    if setting == "off":
+        return None
+    if setting:
+        return Path(setting).expanduser()
+    from platformdirs import user_state_path  # noqa: PLC0415 - takes 20 ms
+
+    return user_state_path("koodrive-async") / "journal.db"
+
+
+class Journal:
+    """What was begun and how far it got, in a file that outlives the process.
+
+    It is kept in SQLite, by a thread of its own, and several processes may share one. Whatever
+    happens to the file, uploads go on: a damaged journal is set aside and a new one begun, and
+    without a place to write there is none; both are logged once, as a warning. No token and no
+    presigned URL is ever in it.
+
+    Nothing is touched before the first call, and outside of :meth:`open` and :meth:`aclose` every
+    call does nothing, as it does in a process that was forked from the one that opened it.
+
+    :param path: The file, made when it is needed; None to keep nothing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self._path = None if path is None else Path(path).absolute()
+        self._thread: JournalThread | None = None
+
+    @classmethod
+    def off(cls) -> Journal:
+        """Return a journal that keeps nothing."""
+        return cls(None)
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None when nothing is kept."""
+        return self._path
+
+    async def open(self) -> None:
+        """Take calls from now on."""
+        if self._path is not None and self._thread is None:
+            self._locks = RecordLocks(locks_of(self._path))
+            self._records: dict[tuple[str, str], SavedRecord] = {}
+            self._thread = JournalThread(self._path, self._records, self._locks)
+
+    async def aclose(self) -> None:
+        """See everything on the disk, leave all records, and take no more calls."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await thread.aclose()
+
+    # --- hashes --------------------------------------------------------------------------------
+
+    async def hash_of(self, identity: FileIdentity) -> SavedHash | None:
+        """Return how far this version of a file has been hashed."""
+        if self._thread is None:
+            return None
+        return await self._thread.ask(lambda store: store.hashes.find(identity), None)
+
+    def hashed_on(self, identity: FileIdentity, grid: int, start: int, midstates: bytes) -> None:
+        """Note how hashing goes on; from any thread.
+
+        :param start: Bytes that were hashed when this was last noted.
+        :param midstates: Those of the grid points behind ``start``.
+        """
+        if self._thread is not None:
+            self._thread.put(lambda store: store.hashes.go_on(identity, grid, start, midstates))
+
+    async def hashed(self, identity: FileIdentity, fingerprint: Fingerprint) -> None:
+        """Note the hash of a whole file; it is committed when this returns.
+
+        It is not, when the file was changed a moment ago: another change might not show.
+        """
+        if self._thread is not None:
+            saved = SavedHash.finished(identity, fingerprint)
+            await self._thread.ask(lambda store: store.hashes.finish(saved), None)
+
+    def forget_hash(self, identity: FileIdentity) -> None:
+        """Forget how far this version of a file has been hashed."""
+        if self._thread is not None:
+            self._thread.put(lambda store: store.hashes.forget(identity))
+
+    # --- records -------------------------------------------------------------------------------
+
+    async def begin(self, record: SavedRecord) -> None:
+        """Begin a record, or go on with it, as the only one on this machine who does.
+
+        :raises RecordInUse: Somebody else is at it.
+        """
+        thread, account, record_id = self._thread, record.account, record.record_id
+        if thread is None:
+            return
+
+        def begin(store: JournalStore) -> None:
+            store.begin(record)
+            records[account, record_id] = record
+
+        records, locks, holder = self._records, self._locks, object()
+        try:
+            await thread.ask_alone(partial(locks.take, account, record_id, holder))
+            await thread.ask(begin, None)
+        except asyncio.CancelledError:
+            thread.put_alone(partial(locks.give_back, account, record_id, holder))
+            raise
+
+    async def record(self, account: str, record_id: str) -> SavedRecord | None:
+        """Return a record that was begun and not completed."""
+        if self._thread is None:
+            return None
+        return await self._thread.ask(lambda store: store.record(account, record_id), None)
+
+    async def unfinished(
+        self, account: str, device_id: str | None = None, module: str | None = None
+    ) -> tuple[SavedRecord, ...]:
+        """Return the records that nobody on this machine is at, newest first."""
+        if self._thread is None:
+            return ()
+        locks = self._locks
+
+        def unfinished(store: JournalStore) -> tuple[SavedRecord, ...]:
+            found = store.unfinished(account, device_id, module)
+            return tuple(each for each in found if not locks.is_taken(account, each.record_id))
+
+        return await self._thread.ask(unfinished, ())
+
+    def note_lock(self, account: str, record_id: str, lock_id: str | None) -> None:
+        """Note the backup lock that a record is written under."""
+        if self._thread is not None:
+            self._thread.put(lambda store: store.note_lock(account, record_id, lock_id))
+
+    async def leave(self, account: str, record_id: str) -> None:
+        """Be done with a record, which stays unfinished; everything noted is committed."""
+        if self._thread is not None:
+            await self._thread.ask_alone(partial(self._leave, account, record_id))
+
+    async def completed_record(self, account: str, record_id: str) -> None:
+        """Be done with a record for good, and forget its uploads."""
+        if (thread := self._thread) is None:
+            return
+
+        def forget_some(store: JournalStore) -> bool:
+            return store.forget_some_uploads(account, record_id, _FORGOTTEN_AT_ONCE)
+
+        while await thread.ask(forget_some, False):
+            pass  # others may write in between
+        thread.put(lambda store: store.forget_record(account, record_id))
+        await thread.ask_alone(partial(self._leave, account, record_id, for_good=True))
+
+    def _leave(self, account: str, record_id: str, *, for_good: bool = False) -> None:
+        self._records.pop((account, record_id), None)
+        if for_good:
+            self._locks.remove(account, record_id)
+        else:
+            self._locks.give_back(account, record_id)
+
+    # --- uploads -------------------------------------------------------------------------------
+
+    async def claim(self, account: str, record_id: str, key: UploadKey) -> SavedUpload | None:
+        """Take an upload that was begun before this run of its record; nobody gets it again."""
+        if self._thread is None:
+            return None
+        return await self._thread.ask(lambda store: store.claim(account, record_id, key), None)
+
+    async def stored_names(self, account: str, record_id: str) -> tuple[str, ...]:
+        """Return the names that the uploads of a record have there, begun or completed."""
+        if self._thread is None:
+            return ()
+        return await self._thread.ask(lambda store: store.stored_names(account, record_id), ())
+
+    async def creating(
+        self, account: str, record_id: str, key: UploadKey, *, stored_name: str, sha256: str
+    ) -> int:
+        """Note that a file is about to be created; it is committed when this returns.
+
+        :returns: The upload's number in the journal; one that says nothing when there is none.
+        """
+        if self._thread is None:
+            return 0
+        return await self._thread.ask(
+            lambda store: store.creating(account, record_id, key, stored_name, sha256), 0
+        )
+
+    def created(
+        self, number: int, *, file_id: str | None, stored_name: str, container_id: str | None
+    ) -> None:
+        """Note what the service said of a new file."""
+        if self._thread is not None:
+            self._thread.put(
+                lambda store: store.created(number, file_id, stored_name, container_id)
+            )
+
+    async def part_arrived(self, number: int, part_number: int, etag: str | None) -> None:
+        """Note a part that the object store has; it is committed when this returns."""
+        if self._thread is not None:
+            await self._thread.ask(
+                lambda store: store.part_arrived(number, part_number, etag), None
+            )
+
+    def completed(self, number: int, outcome: Outcome) -> None:
+        """Note that a file is in the record."""
+        if self._thread is not None:
+            self._thread.put(lambda store: store.completed(number, outcome))
+
+    def forget_upload(self, number: int) -> None:
+        """Forget an upload, which would have to begin anew."""
+        if self._thread is not None:
+            self._thread.put(lambda store: store.forget_upload(number))
