@@ -32,7 +32,7 @@ FEW = 8
 SERVE = """
 import sys
 from koodrive_async.emulator import Emulator, Faults
-with Emulator(sys.argv[1], faults=Faults.parse(sys.argv[2:])) as emulator:
+with Emulator(sys.argv[1], faults=Faults.parse(sys.argv[2:]), etags=False) as emulator:
     print(emulator.url, emulator.token, emulator.user_id, flush=True)
     sys.stdin.read()
 """

@@ -343,7 +343,7 @@ class BackupSession:
         if self._completed or self._is_of_no_more_use:
             await journal.completed_record(self._account, self._begun)
         else:
-            journal.note_lock(self._account, self._begun, None)
+            # the lock stays noted: whoever resumes tries it, for giving it back may have failed
             await journal.leave(self._account, self._begun)
 
     def _note_lock(self) -> None:

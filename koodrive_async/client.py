@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -14,20 +15,22 @@ from koodrive_async.config import Limits, RetryPolicy, Timeouts, read_environmen
 from koodrive_async.errors import ClientClosed
 from koodrive_async.pace import Pace
 from koodrive_async.resources import Configs, Devices, Files, Locks, Records, Scopes, Tokens
+from koodrive_async.resources.arguments import check_module
 from koodrive_async.threads import until_done
 from koodrive_async.transport.auth import AppSignature, Auth, BearerToken, check_header_setting
 from koodrive_async.transport.clock import Clock, ServiceTime, SystemClock
 from koodrive_async.transport.http import InterfaceHttp, open_session, tls_context
 from koodrive_async.transport.retry import Attempts, RetryBudget
+from koodrive_async.unfinished import find_unfinished
 from koodrive_async.upload import Journal, Uploader, default_path
 
 if TYPE_CHECKING:
-    import os
     import ssl
     from collections.abc import Mapping
+    from pathlib import Path
     from types import TracebackType
 
-    from koodrive_async.models import Module
+    from koodrive_async.models import BackupRecord, Module
 
 _INTERFACE_CONNECTIONS = 100
 
@@ -225,6 +228,42 @@ class KooDrive:
             records=self.records,
             files=self.files,
             uploader=self._uploader,
+        )
+
+    @property
+    def journal_path(self) -> Path | None:
+        """The journal of this client; None when it keeps none.
+
+        :raises ClientClosed: The client is not open.
+        """
+        return self._uploader.means.journal.path
+
+    async def find_unfinished(
+        self,
+        device_id: str,
+        module: Module | str,
+        *,
+        root: str | os.PathLike[str] | None = None,
+    ) -> BackupRecord | None:
+        """Find the record that an interrupted backup has left, for ``backup(resume=...)``.
+
+        The journal is asked first, then the service, of which the last hundred records of the
+        device are looked at. Records that a process of this machine is at are passed over.
+
+        :param root: The folder that was backed up; any by default.
+        :returns: The newest record that takes files still; None when there is none.
+        :raises InvalidArgument: There is no such module.
+        :raises ApiError: The service refused.
+        :raises TransportError: No usable answer arrived.
+        """
+        place = None if root is None else await anyio.to_thread.run_sync(os.path.abspath, root)
+        return await find_unfinished(
+            self.records,
+            self._uploader.means.journal,
+            account=self._account,
+            device_id=device_id,
+            module=check_module(module),
+            root=None if place is None else os.fspath(place),
         )
 
     def __repr__(self) -> str:

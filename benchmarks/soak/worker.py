@@ -36,8 +36,9 @@ TIMEOUTS = Timeouts(
 )
 LOGINS = 5
 PROGRESS_EVERY = 0.5
+LOOK_EVERY = 0.05
 FAREWELL = 2.0
-"""Seconds that a thread may take to notice that nobody needs it any more."""
+"""Seconds that a thread or socket may take to notice that nobody needs it any more."""
 
 
 class UnfinishedError(Exception):
@@ -74,7 +75,10 @@ async def _run(order: Order) -> int:
     else:
         return COMPLETED
     finally:
-        await asyncio.sleep(0)  # sockets close in the round after
+        # sockets close some rounds after, and threads with what they were at
+        until = time.monotonic() + FAREWELL
+        while _descriptors() > before and time.monotonic() < until:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(LOOK_EVERY)
         tell("descriptors", more=_descriptors() - before)
 
 

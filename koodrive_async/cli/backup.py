@@ -17,7 +17,7 @@ from koodrive_async.cli.machine import this_machine
 from koodrive_async.cli.options import ConnectionsType, SizeType, module_option
 from koodrive_async.cli.progress import Screen
 from koodrive_async.cli.report import Report
-from koodrive_async.cli.resuming import RepeatableCommand, called_again, find_unfinished, journal_of
+from koodrive_async.cli.resuming import RepeatableCommand, called_again, named
 from koodrive_async.cli.running import run
 from koodrive_async.cli.uploading import Tally, upload_path
 from koodrive_async.cli.wording import count_text
@@ -201,7 +201,7 @@ async def _back_up(drive: KooDrive, job: _Job, tally: Tally, screen: Screen) -> 
         machine = job.machine
         device = await drive.devices.bind(machine.code, machine.name, machine.os)
         job.device_id = device.device_id
-        job.forgetful = journal_of(drive).path is None
+        job.forgetful = drive.journal_path is None
         record_id = await _record_to_resume(drive, device.device_id, job, screen)
         try:
             async with drive.backup(
@@ -223,8 +223,9 @@ async def _record_to_resume(
         return job.wanted
     if not job.resumes:
         return None
-    found = await find_unfinished(drive, device_id, job.module, job.root)
-    await screen.line(f"resume\t{found or 'no unfinished record: a new one is begun'}")
+    found = await drive.find_unfinished(device_id, job.module, root=job.root)
+    which = named(found) if found else "no unfinished record: a new one is begun"
+    await screen.line(f"resume\t{which}")
     if found is not None:
         job.record_id = found.record_id
     return job.record_id

@@ -56,7 +56,7 @@ def demo(path: Path | None, rules: tuple[str, ...]) -> None:
         root = path or scratch / "tree"
         if path is None:
             make_tree(root)
-        with Emulator(scratch / "emulator", faults=faults_of(rules)) as emulator:
+        with Emulator(scratch / "emulator", faults=faults_of(rules), etags=False) as emulator:
             trial = Trial(root=root, made=path is None, files=local_files(root), scratch=scratch)
             with trial.screen:
                 differences = run(partial(trial.run, emulator.environment(), emulator.url))

@@ -14,6 +14,7 @@ from koodrive_async.errors import (
     ApiError,
     KooDriveError,
     LockLost,
+    LockRefused,
     RateLimited,
     ServerFault,
     TokenRefreshFailed,
@@ -240,6 +241,11 @@ class Keeper:
             raise LockLost(self.lock_id, reason) from refusal
         try:
             grant = await self._take()
+        except LockRefused as error:
+            # who holds it may well be ourselves, and the renewal refused for another reason
+            if await self._is_renewed():
+                return
+            raise LockLost(self.lock_id, f"{reason}; there is no other: {error}") from error
         except KooDriveError as error:
             if _passes(error):
                 raise
@@ -249,6 +255,18 @@ class Keeper:
         self.losses += 1
         self._refusal = None
         self._unchecked = True
+
+    async def _is_renewed(self) -> bool:
+        asked_at = self._clock.time()
+        try:
+            await self._renew(self.lock_id)
+        except ApiError as error:
+            if _passes(error):
+                raise
+            return False
+        self._refusal = None
+        self._extend(asked_at)
+        return True
 
     async def _check(self) -> None:
         if self._retake is None:

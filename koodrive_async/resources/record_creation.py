@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from koodrive_async.errors import ApiError, KooDriveError, ServerFault, TransportError
+from koodrive_async.errors import ApiError, KooDriveError, TransportError
 from koodrive_async.models import RecordStatus
+from koodrive_async.transport.retry import may_have_acted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Collection
@@ -69,14 +70,14 @@ class RecordCreation:
         while True:
             try:
                 return await self._create(lock_id)
-            except (ServerFault, TransportError) as error:
-                if isinstance(error, TransportError) and not error.sent:
+            except (ApiError, TransportError) as error:
+                if not may_have_acted(error):
                     raise
                 if record := await self._settled(error, attempts):
                     return record
 
     async def _settled(
-        self, error: ServerFault | TransportError, attempts: Attempts
+        self, error: ApiError | TransportError, attempts: Attempts
     ) -> BackupRecord | None:
         """Return the record if there is one; None when it is right to ask again."""
         try:
@@ -87,7 +88,7 @@ class RecordCreation:
             raise
         return await self._found_after(error)
 
-    async def _found_after(self, error: ServerFault | TransportError) -> BackupRecord | None:
+    async def _found_after(self, error: ApiError | TransportError) -> BackupRecord | None:
         try:
             return await self._found()
         except KooDriveError as second:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import aiohttp
 import attrs
@@ -57,6 +57,7 @@ class Exchange:
         :raises MalformedResponse: The answer is too large.
         :raises TransportError: It did not come.
         """
+        failed: aiohttp.ClientError | OSError
         try:
             async with session.request(
                 self.method,
@@ -81,7 +82,9 @@ class Exchange:
                     service_time=service_time.now(),
                 )
         except (aiohttp.ClientError, OSError) as error:
-            self._fail(error)
+            failed = error
+        # out here, or aiohttp's error with the headers that were sent would be its context
+        raise self._failure(failed)
 
     @property
     def _patience(self) -> float:
@@ -102,7 +105,7 @@ class Exchange:
                 )
         return bytes(body)
 
-    def _fail(self, error: aiohttp.ClientError | OSError) -> NoReturn:
+    def _failure(self, error: aiohttp.ClientError | OSError) -> TransportError:
         kind: type[TransportError]
         sent = True
         if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -118,9 +121,7 @@ class Exchange:
         else:
             kind, problem = ConnectionFailed, _problem(error)
             sent = not isinstance(error, aiohttp.ClientConnectorError)
-        raise kind(
-            problem, method=self.method, path=self.path, trace_id=self.trace_id, sent=sent
-        ) from None
+        return kind(problem, method=self.method, path=self.path, trace_id=self.trace_id, sent=sent)
 
 
 def _problem(error: aiohttp.ClientError | OSError) -> str:

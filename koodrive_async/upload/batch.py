@@ -91,7 +91,7 @@ class UploadBatch:
             return work.outcomes.popleft()
         error, work.error = work.error, None
         if error is not None:
-            raise error from None
+            raise error
         raise StopAsyncIteration
 
     async def aclose(self) -> None:

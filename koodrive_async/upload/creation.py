@@ -118,8 +118,9 @@ class Creation:
 
         :param holder: Its id, if the service told it.
         """
+        foreign = self._record.may_be_foreign(file.file_name)
         # a single part is announced without a midstate: it says no more than how long the file is
-        tells = len(file.multi_parts) > 1 or not self._record.may_be_foreign(file.file_name)
+        tells = not foreign or len(file.multi_parts) > 1
         if holder is not None and tells:
             try:
                 parts = await self._means.files.part_urls(holder, file.multi_parts[:BATCH])
@@ -130,7 +131,7 @@ class Creation:
                     file_id=holder, file_name=file.file_name, multi_parts=parts
                 )
         async for entry in self._means.files.list(self._record.record_id):
-            if self._record.was_listed(entry.file_id):
+            if foreign and self._record.was_listed(entry.file_id):
                 continue  # it would have been claimed
             if holder in {None, entry.file_id} and _is(entry, file):
                 asked_to_skip = self._file.auto_rename is AutoRename.SKIP

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from koodrive_async.errors import IntegrityCheckFailed, SourceChanged, UploadTaskGone
+from koodrive_async.errors import (
+    ApiError,
+    IntegrityCheckFailed,
+    PartRejected,
+    SourceChanged,
+    TransportError,
+    UploadTaskGone,
+)
 from koodrive_async.hashing import proof_code
 from koodrive_async.models import AutoRename, CreatedBackupFile, MultiPartInfo, NewBackupFile
+from koodrive_async.transport.retry import Attempts, may_have_acted
 from koodrive_async.upload.chain import suspects, wrong_parts
 from koodrive_async.upload.creation import Creation
 from koodrive_async.upload.parts import PartsUpload
@@ -32,6 +40,9 @@ if TYPE_CHECKING:
     from koodrive_async.upload.source import Content
 
 logger = logging.getLogger(__name__)
+
+MENDINGS = 3
+"""How often the parts of a file are sent again because the service finds them wrong."""
 
 MANY_PARTS = 100
 """With more parts than this, lists of them are made in a worker thread."""
@@ -92,7 +103,7 @@ class Delivery:
     _etags: dict[int, str | None] = attrs.field(factory=dict)
     _reported: set[int] = attrs.field(factory=set)
     _uncertain: bool = False
-    _mended: bool = False
+    _mended: int = 0
 
     async def run(self) -> Outcome:
         """See it through; raises as :meth:`Uploader.upload`."""
@@ -103,14 +114,16 @@ class Delivery:
         self.made = self.sent = time.perf_counter()
         if outcome == "uploaded":
             await self._deliver(lease)
-        if self._number is not None:
+        if self._number is not None and self._is_worth_noting:
             self.means.journal.completed(self._number, outcome)
         return outcome
 
     async def _deliver(self, lease: Lease) -> None:
         try:
             await self._send_and_complete(lease)
-        except UploadTaskGone:
+        except (UploadTaskGone, PartRejected) as error:
+            if not _is_forgotten(error):
+                raise
             if await self._is_listed():
                 return  # it had been completed, and the answer to that was lost
             logger.warning("%s: the service has forgotten its upload, which begins anew", self.name)
@@ -129,6 +142,14 @@ class Delivery:
         assert self.created is not None  # noqa: S101 - tells the type checker
         assert self.created.file_id is not None  # noqa: S101 - the same
         return self.created.file_id
+
+    @property
+    def _is_worth_noting(self) -> bool:
+        """Whether to note how it goes on: a small file is sent again sooner than that is noted.
+
+        That it was begun is noted of each, and the record tells which are complete.
+        """
+        return self.content.fingerprint is None
 
     # --- creating ------------------------------------------------------------------------------
 
@@ -161,7 +182,7 @@ class Delivery:
             asked_at = self.means.clock.time()
             created = await self._creation.run(self.destination.lease.lock_id)
             self._created_as(created, asked_at)
-            if self._number is not None:
+            if self._number is not None and self._is_worth_noting:
                 self.means.journal.created(
                     self._number,
                     file_id=self.file_id,
@@ -250,6 +271,7 @@ class Delivery:
         self._uncertain = True
 
     async def _is_listed(self) -> bool:
+        """Return whether the file is complete, as far as anybody tells."""
         async for entry in self.means.files.list(self.destination.record.record_id):
             if entry.file_id == self.file_id:
                 return True
@@ -275,7 +297,7 @@ class Delivery:
             self.retries += sending.retries
 
     async def _on_acknowledged(self, part: PlannedPart, etag: str | None) -> None:
-        if self._number is not None:
+        if self._number is not None and self._is_worth_noting:
             await self.means.journal.part_arrived(self._number, part.number, etag)
         self._etags[part.number] = etag
         self._arrived(part)
@@ -291,11 +313,14 @@ class Delivery:
         try:
             await self.means.files.complete(self.file_id, self.fingerprint.sha256)
         except IntegrityCheckFailed as error:
-            if self._mended:
+            if self._mended == MENDINGS:
                 raise
-            self._mended = True
+            self._mended += 1
             await self._mend(error)
-            await self.means.files.complete(self.file_id, self.fingerprint.sha256)
+            await self._complete()
+        except (ApiError, TransportError) as error:
+            if not may_have_acted(error) or not await self._is_listed():
+                raise
 
     async def _mend(self, refusal: IntegrityCheckFailed) -> None:
         """Find out which parts are wrong and send these again; all when nothing tells.
@@ -331,7 +356,7 @@ class Delivery:
     # --- what is there already -----------------------------------------------------------------
 
     async def container_of(self, file_name: str | None) -> str | None:
-        """Find out which space a file is in that is complete.
+        """Find out which space a file is in that is complete; None when nobody tells.
 
         :param file_name: Its name in the record.
         """
@@ -339,19 +364,37 @@ class Delivery:
         told = (self.created and self.created.container_id) or (
             self.saved and self.saved.container_id
         )
-        if known := told or self.item.container_id or record.container_id:
+        if known := told or self.item.container_id:
             return known
-        self._announced = self._announced or await self._announcement()
-        same = attrs.evolve(self._new_file(file_name or self.name), auto_rename=AutoRename.SKIP)
+        async with record.learning:
+            if record.container_id is None:
+                await self._learn_container(file_name or self.name)
+        return record.container_id
 
-        async def ask() -> str | None:
-            created = await self.means.files.create(
+    async def _learn_container(self, file_name: str) -> None:
+        # to skip a file that is there is to do nothing, and may be asked for again
+        self._announced = self._announced or await self._announcement()
+        same = attrs.evolve(self._new_file(file_name), auto_rename=AutoRename.SKIP)
+        record, means = self.destination.record, self.means
+        attempts = Attempts(means.retry, means.clock, means.budget, repeatable=True)
+
+        async def ask() -> CreatedBackupFile:
+            return await means.files.create(
                 record.record_id, same, lock_id=self.destination.lease.lock_id
             )
-            return created.container_id if created.exist else None
 
-        record.container_id = await self.destination.lease.run(ask)
-        return record.container_id
+        while record.container_id is None:
+            try:
+                created = await self.destination.lease.run(ask)
+                if not created.exist:
+                    return
+                record.container_id = created.container_id
+            except (ApiError, TransportError) as error:
+                try:
+                    await attempts.after(error)
+                except (ApiError, TransportError):
+                    logger.warning("%s: nobody tells which space it is in: %s", file_name, error)
+                    return
 
 
 def _announcement(plan: Plan, fingerprint: Fingerprint) -> tuple[MultiPartInfo, ...]:
@@ -364,6 +407,11 @@ def _announcement(plan: Plan, fingerprint: Fingerprint) -> tuple[MultiPartInfo, 
         )
         for part in plan.parts
     )
+
+
+def _is_forgotten(error: UploadTaskGone | PartRejected) -> bool:
+    """Return whether the service, or the object store, no longer knows of an upload."""
+    return isinstance(error, UploadTaskGone) or error.code == "NoSuchUpload"
 
 
 def _named(numbers: tuple[int, ...]) -> str:

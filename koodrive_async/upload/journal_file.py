@@ -125,7 +125,7 @@ class JournalFile:
         store = JournalStore(connection, self._clock)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [_result(connection, store, call) for call in calls]
+            results = _results(connection, store, calls)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -238,6 +238,22 @@ def _check_pages(connection: sqlite3.Connection) -> None:
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise Damaged(found)
+
+
+def _results(
+    connection: sqlite3.Connection, store: JournalStore, calls: Sequence[Call[Any]]
+) -> list[Any]:
+    connection.execute("SAVEPOINT calls")
+    try:
+        return [call.function(store) for call in calls]
+    except sqlite3.Error as error:
+        if not isinstance(error, _ONE_CALL):
+            raise
+    except Exception:  # noqa: BLE001, S110 - found out, and told, below
+        pass
+    connection.execute("ROLLBACK TO calls")
+    # one of them is not right: the others have to do without
+    return [_result(connection, store, call) for call in calls]
 
 
 def _result(connection: sqlite3.Connection, store: JournalStore, call: Call[T]) -> T:

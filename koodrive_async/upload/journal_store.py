@@ -269,4 +269,9 @@ def _record(row: tuple[Any, ...]) -> SavedRecord:
 
 
 def _digest(key: UploadKey) -> bytes:
-    return blake2b(json.dumps(attrs.astuple(key)).encode(), digest_size=16).digest()
+    file = key.identity
+    told = (
+        *(file.path, file.size, file.mtime_ns, file.ctime_ns, file.inode),
+        *(key.name, key.description, key.part_size, key.parent_folder, key.container_id),
+    )
+    return blake2b(repr(told).encode(), digest_size=16).digest()

@@ -7,6 +7,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_BUSY = 0.02
+_GATHERING = 0.002
+"""Seconds to wait for more when calls come fast: each time it wakes, the thread takes the GIL."""
+
 _MOST = 1000
 """Calls in one transaction: nobody should wait for more than these."""
 
@@ -44,18 +49,27 @@ class _Job:
 
     def settle(self, result: object, error: Exception | None = None) -> None:
         if self.answer is not None:
-            with suppress(RuntimeError):  # the loop may be gone by now
-                loop = self.answer.get_loop()
-                loop.call_soon_threadsafe(_settle, self.answer, result, error)
+            _settle_all([(self.answer, result, error)])
 
 
-def _settle(answer: asyncio.Future[Any], result: object, error: Exception | None) -> None:
-    if answer.done():
-        return
-    if error is None:
-        answer.set_result(result)
-    else:
-        answer.set_exception(error)
+_Settled = tuple[asyncio.Future[Any], object, Exception | None]
+
+
+def _settle_all(settled: list[_Settled]) -> None:
+    """Give answers to who waits for them, waking the loop once; all are of one loop."""
+    if settled:
+        with suppress(RuntimeError):  # the loop may be gone by now
+            settled[0][0].get_loop().call_soon_threadsafe(_settle, settled)
+
+
+def _settle(settled: list[_Settled]) -> None:
+    for answer, result, error in settled:
+        if answer.done():
+            continue
+        if error is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(error)
 
 
 class JournalThread:
@@ -188,13 +202,17 @@ class JournalThread:
     def _batches(self) -> Iterator[list[_Job]]:
         """Give what is to be done: calls together, everything else by itself."""
         batch: list[_Job] = []
+        ended = 0.0
         while True:
             try:
                 job = self._jobs.get(block=not batch)
             except queue.Empty:
                 yield batch
                 batch = []
+                ended = time.monotonic()
                 continue
+            if not batch and time.monotonic() - ended < _BUSY:
+                time.sleep(_GATHERING)
             together = isinstance(job.call, Call)
             if batch and (not together or len(batch) == _MOST):
                 yield batch
@@ -212,8 +230,13 @@ class JournalThread:
                 results = file.transact(calls)
             except Exception:
                 logger.exception("the journal %s missed something", self._path)
-        for job, result in zip(batch, results, strict=True):
-            job.settle(result)
+        _settle_all(
+            [
+                (job.answer, result, None)
+                for job, result in zip(batch, results, strict=True)
+                if job.answer is not None
+            ]
+        )
 
 
 def _do_alone(job: _Job, function: Callable[[], object]) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SUCCESS = 2
 _LONGEST_ETAG = 200
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}://[^\s<>]*")
 
 
 def fail(error: Exception, part: PlannedPart, timeouts: Timeouts) -> NoReturn:
@@ -47,9 +48,10 @@ def fail(error: Exception, part: PlannedPart, timeouts: Timeouts) -> NoReturn:
             problem = str(error)
         case StallError():
             kind = DeadlineExceeded
+            seconds = timeouts.stall + timeouts.answer
             problem = (
-                f"all of it was sent, and no answer came within {timeouts.stall + timeouts.answer:g}"
-                " s (Timeouts.stall and Timeouts.answer)"
+                f"all of it was sent, and no answer came within {seconds:g} s "
+                "(Timeouts.stall and Timeouts.answer)"
             )
         case ssl.SSLCertVerificationError():
             kind, sent = UntrustedCertificate, False
@@ -80,8 +82,9 @@ def check_answer(answer: Answer, part: PlannedPart, now: float) -> None:
     """
     if answer.status // 100 == _SUCCESS:
         return
-    code = re.search(r"<Code>([^<]{1,200})</Code>", answer.text)
-    message = re.search(r"<Message>([^<]{1,500})</Message>", answer.text)
+    text = _URL.sub("<URL>", answer.text)  # a presigned one is as good as a password
+    code = re.search(r"<Code>(.{1,200}?)</Code>", text)
+    message = re.search(r"<Message>(.{1,500}?)</Message>", text, re.DOTALL)
     raise PartRejected(
         part_number=part.number,
         status=answer.status,

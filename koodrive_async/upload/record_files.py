@@ -9,6 +9,8 @@ from itertools import count
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+import anyio
+
 from koodrive_async.resources.arguments import MAX_FILE_NAME
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class RecordFiles:
     :param noted: The names that it gave to files according to the journal; None when there is none.
     :ivar resumed: Whether an earlier run may have left more than is listed.
     :ivar container_id: The space that files go to which name none, once it is known.
+    :ivar learning: Held by who is finding that out.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class RecordFiles:
         self.record_id = record_id
         self.resumed = listed is not None
         self.container_id: str | None = None
+        self.learning = anyio.Lock()
         # hashes of names: a record may have a million files
         self._names: set[int] = set()
         self._contents: dict[str, object] = {}

@@ -9,7 +9,14 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+)
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -251,7 +258,8 @@ class FileContent:
 
         :raises SourceChanged: The file is not what it was, found at its end.
         """
-        seen = fingerprinter.read_from(self._file, checkpoint, limit=limit)
+        with _naming(self.path):
+            seen = fingerprinter.read_from(self._file, checkpoint, limit=limit)
         if seen < limit:
             self.check_unchanged()
             if fingerprinter.length != self.size:
@@ -265,7 +273,9 @@ class FileContent:
         """
         if self._kept is not None:
             return memoryview(self._kept)[offset : offset + length]
-        if data := self._read_at(offset, length):
+        with _naming(self.path):
+            data = self._read_at(offset, length)
+        if data:
             return data
         self.check_unchanged()
         raise SourceChanged(self.path, f"no bytes at offset {offset}")
@@ -290,6 +300,17 @@ class FileContent:
         """Close the file, if it was opened, and give its memory back."""
         self._closers.close()
         self._kept = None
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Put the path into an error of the system that comes without one, as reading does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = path
+        raise
 
 
 def _check_kind(path: str, mode: int) -> None:

@@ -130,7 +130,6 @@ def test_a_service_that_has_frozen_is_not_waited_for(start, tree, koodrive_emula
     assert len(koodrive_emulator.locks()) == 1  # it could not be given back
 
 
-@pytest.mark.xfail(reason="leaving a record forgets its lock, given back or not")
 def test_the_lock_that_a_frozen_service_has_kept_is_taken_over(
     start, call, tree, koodrive_emulator
 ):

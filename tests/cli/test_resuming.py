@@ -9,10 +9,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from koodrive_async import Module
+from koodrive_async import BackupRecord, Module
 from koodrive_async.cli.progress import Screen
 from koodrive_async.cli.report import Report
-from koodrive_async.cli.resuming import RepeatableCommand, Unfinished, called_again
+from koodrive_async.cli.resuming import RepeatableCommand, called_again, named
 from koodrive_async.cli.uploading import Tally
 from koodrive_async.emulator import Fault
 from koodrive_async.errors import ConnectionFailed, DeadlineExceeded, NotFound
@@ -180,8 +180,11 @@ def test_a_command_is_given_again_as_it_was():
 
 def test_a_record_is_named_with_the_time_it_was_begun():
     begun = datetime(2026, 11, 21, 7, 30, 5, 123, tzinfo=UTC)
-    assert str(Unfinished("7", begun)) == "record 7, begun 2026-11-21T07:30:05+00:00"
-    assert str(Unfinished("7", None)) == "record 7"
+    assert (
+        named(BackupRecord(record_id="7", create_time=begun))
+        == "record 7, begun 2026-11-21T07:30:05+00:00"
+    )
+    assert named(BackupRecord(record_id="7")) == "record 7"
 
 
 # --- what is told ------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,6 +118,7 @@ async def tried_change(change, folder):
             async with Emulator(place / "koodrive", etags=False) as emulator:
                 trial = _Trial(change, moment, content, place, emulator)
                 both.append(await trial.run())
+            shutil.rmtree(place)
             wrong += [f"{change.name} {moment}, {len(content)} bytes: {w}" for w in trial.wrong]
         outcomes[moment] = both[0] if both[0] == both[1] else " / ".join(both)
     return Found(outcomes, tuple(wrong))

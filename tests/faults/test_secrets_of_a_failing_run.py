@@ -17,7 +17,7 @@ import pytest
 from koodrive_async import AppSignature, BearerToken, Limits, Module, RetryPolicy, UploadItem
 from koodrive_async.emulator import Fault
 from koodrive_async.testing import connect
-from tests.faults.trial import HASTY
+from tests.faults.trial import HASTY, raise_first
 from tests.sample import sample
 
 pytestmark = pytest.mark.anyio
@@ -98,7 +98,7 @@ def spools(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def shown(koodrive_emulator, device_id, tmp_path, caplog, capfd, spools, secrets):
+def shown(koodrive_emulator, device_id, tmp_path, caplog, capfd, spools):
     """Return a function that backs up and returns every text that comes out of it."""
     caplog.set_level(logging.DEBUG)
     path = tmp_path / "file.bin"
@@ -125,13 +125,12 @@ def shown(koodrive_emulator, device_id, tmp_path, caplog, capfd, spools, secrets
                         UploadItem(source=path),
                         UploadItem(source=iter([b"a stream"]), name="stream"),
                     ]
-                    async for outcome in session.upload_many(items):
-                        things.append(outcome)
-                        errors += [outcome.error] if hasattr(outcome, "error") else []
+                    outcomes = [outcome async for outcome in session.upload_many(items)]
+                    things += outcomes
+                    errors += [each.error for each in outcomes if hasattr(each, "error")]
                     things += [koodrive_emulator.seen, koodrive_emulator]
                     files += contents(journal.parent)
-                    if errors:
-                        raise errors[0]
+                    raise_first(errors)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is looked at
             errors.append(error)
         files += contents(journal.parent) + contents(spools)
@@ -181,11 +180,9 @@ def texts_of_log(record):
 async def test_nothing_secret_comes_out_of_a_run_that_fails(
     trouble, signed, koodrive_emulator, secrets, shown
 ):
-    auth = BearerToken(secrets.provide)
-    if signed:
-        auth = AppSignature(
-            app_id=koodrive_emulator.app_id, app_secret=koodrive_emulator.app_secret
-        )
+    app_id, app_secret = koodrive_emulator.app_id, koodrive_emulator.app_secret
+    signature = AppSignature(app_id=app_id, app_secret=app_secret)
+    auth = signature if signed else BearerToken(secrets.provide)
     errors, texts = await shown(auth, TROUBLES[trouble])
     assert secrets.within(texts) == []
     assert len(set(secrets)) > 3

@@ -17,7 +17,7 @@ from koodrive_async import (
 )
 from koodrive_async.emulator import Emulator, Fault
 from koodrive_async.testing import connect
-from tests.faults.trial import LIFE_OF_A_LOCK, Clock
+from tests.faults.trial import LIFE_OF_A_LOCK, Clock, errors_among, raise_first
 from tests.sample import sample
 
 pytestmark = pytest.mark.anyio
@@ -85,19 +85,15 @@ async def backed_up(emulator, tmp_path, clock):
         device_id = (await drive.devices.bind("machine")).device_id
 
     async def run(auth, *, meanwhile=None, **settings):
-        failures = []
         async with (
             connect(emulator, auth=auth, clock=clock, **settings) as drive,
             drive.backup(device_id, Module.FOLDER) as session,
         ):
             items = [UploadItem(source=tmp_path / name, description=name) for name in FILES]
-            async for outcome in session.upload_many(items):
-                if hasattr(outcome, "error"):
-                    failures.append(outcome.error)
+            failures = await errors_among(session.upload_many(items))
             if meanwhile is not None:
                 await meanwhile()
-            if failures:
-                raise failures[0]
+            raise_first(failures)
 
     return run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio.lowlevel
 import attrs
@@ -55,8 +55,7 @@ class Store:
     async def send(self, part, _content, url, chain=None):
         self.puts.append((part.number, url))
         self.chains.append(chain)
-        made = self.service.made.get(url)
-        if made is not None and self.service.clock.now >= made + self.service.life:
+        if self.service.is_over(url):
             self.refusals += 1
             raise rejected(403, part.number)
         self.service.clock.now += self.seconds
@@ -67,15 +66,6 @@ class Store:
 
     async def aclose(self):
         pass
-
-
-class RememberingService(Service):
-    """Remembers when it made which URL, to the second."""
-
-    def url(self, number):
-        url = super().url(number)
-        self.made[url] = float(int(self.clock.now))
-        return url
 
 
 @attrs.define(slots=False, kw_only=True)
@@ -102,27 +92,30 @@ async def file_of(
     given=None,
     life=100,
     seconds=0.0,
+    part=PART,
 ):
     """Have a file of so many parts to send.
 
     :param given: Numbers of the parts that there are URLs for at the beginning; all by default.
     :param life: Of a URL, in seconds.
     :param seconds: What sending a part takes.
+    :param part: Bytes of each part.
     """
 
     async def note(part, etag):
         there.append((part.number, etag))
 
-    data = sample(count * PART)
-    clock, there = FakeClock(), []
-    service = RememberingService(clock, life)
-    service.made = {}
+    data = sample(count * part)
+    there: list[tuple[int, str | None]] = []
+    clock = FakeClock()
+    service = Service(clock, life)
+    files: Any = service
     store = Store(service, seconds)
     service_time = ServiceTime(clock)
     service_time.learn(service.date())
     means = Means.within(
         Limits(connections=connections),
-        files=service,
+        files=files,
         timeouts=Timeouts(),
         retry=retry,
         budget=RetryBudget(retry.per_second),
@@ -133,10 +126,10 @@ async def file_of(
         tls=TLS,
     )
     means = attrs.evolve(means, sender=store)
-    plan = small_plan(len(data), PART)
+    plan = small_plan(len(data), part)
     announced = tuple(MultiPartInfo(part_number=part.number) for part in plan.parts)
     urls = PartUrls(
-        service,
+        files,
         "file",
         announced,
         service.answer([part.number for part in plan.parts] if given is None else given),
@@ -152,7 +145,7 @@ async def file_of(
         name="film.mkv",
         on_acknowledged=on_acknowledged or note,
         arrived=arrived or {},
-        fingerprint=fingerprint_of(data, PART),
+        fingerprint=fingerprint_of(data, part),
     )
     try:
         yield File(

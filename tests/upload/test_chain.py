@@ -161,7 +161,8 @@ async def test_the_hash_sees_the_very_bytes_that_go_out(sending, size):
             return given if reads.count(offset) == 1 else bytes(len(given))
 
     data = sample(size)
-    part, reads = PlannedPart(1, 0, size), []
+    part = PlannedPart(1, 0, size)
+    reads: list[int] = []
     chain = PartChain("a", part, fingerprint_of(data))
     async with sending() as (lane, server):
         await lane.send(part, Wavering(memoryview(data)), server.url, chain)

@@ -52,13 +52,12 @@ async def test_a_file_outlives_its_urls_without_a_refusal(tmp_path, ahead):
 
 async def test_urls_of_a_laptop_that_slept_are_not_even_tried(tmp_path):
     time = StandingTime()
-    with Emulator(tmp_path, clock=time.time) as emulator:
-        emulator.seen.then("part.put", lambda: time.pass_(8 * 3600))
+    with Emulator(tmp_path, url_seconds=300, clock=time.time) as emulator:
+        emulator.seen.then("part.put", lambda: time.pass_(400))
         async with connect(emulator, limits=Limits(connections=1), clock=time) as drive:
             device = await drive.devices.bind("laptop")
             async with drive.backup(device.device_id, Module.FOLDER) as session:
-                upload = session.upload(sample(15 * MIB), name="film.mkv", part_size=5 * MIB)
-                receipt = await upload
+                receipt = await session.upload(sample(15 * MIB), name="a", part_size=5 * MIB)
         assert receipt.retries == 0
         assert emulator.seen.count("part.put", status=403) == 0
         assert emulator.seen.count("files.part_urls") == 1

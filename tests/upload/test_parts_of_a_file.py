@@ -7,7 +7,8 @@ import anyio.lowlevel
 import pytest
 
 from koodrive_async import DeadlineExceeded, PartRejected, RetryPolicy, SourceChanged
-from tests.upload.small_upload import RememberingService, file_of, lost, rejected
+from tests.upload.small_upload import file_of, lost, rejected
+from tests.upload.test_urls import Service
 
 pytestmark = pytest.mark.anyio
 
@@ -214,9 +215,7 @@ async def test_a_url_that_is_over_as_it_comes_is_fetched_with_the_connection_kep
 
         taken: list[int] = []
         file.service.part_urls = take_too_long
-        file.service.made.clear()
-        file.store.service = RememberingService(file.service.clock, life=10_000)
-        file.store.service.made = {}
+        file.store.service = Service(file.service.clock)  # it has none against these
         await file.upload.run()
     assert taken == [0, 0, 1]
     assert file.upload.retries == 0

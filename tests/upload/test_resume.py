@@ -54,7 +54,7 @@ def interrupted(koodrive_emulator, journal, device_id, monkeypatch):
     """
     monkeypatch.setattr(file_upload, "_REPORT_EVERY", 0.0)
 
-    async def run(items, route, count, *, journal=journal, acknowledged=0, **more):
+    async def run(items, route, count, *, journal=journal, acknowledged=0, active=1, **more):
         found = []
         enough = asyncio.Event()
 
@@ -76,7 +76,7 @@ def interrupted(koodrive_emulator, journal, device_id, monkeypatch):
         task = asyncio.create_task(back_up())
         seen = koodrive_emulator.seen
         assert await asyncio.to_thread(seen.wait, route, count=count)
-        assert await asyncio.to_thread(seen.wait_active, route)
+        assert await asyncio.to_thread(seen.wait_active, route, count=active)
         if acknowledged:
             await enough.wait()
         task.cancel()
@@ -139,7 +139,7 @@ async def test_files_that_are_there_are_neither_hashed_nor_sent_again(
         UploadItem(source=make_file(2 * MIB, f"{n}.bin", seed=n), description=f"{n}")
         for n in range(4)
     ]
-    record_id = await interrupted(items, "files.complete", 2)
+    record_id = await interrupted(items, "files.complete", 2, active=2)
     done = koodrive_emulator.seen.count("files.complete", status=200)
     hashing_fails()
     outcomes = await resume(koodrive_emulator, journal, device_id, record_id, items)
@@ -289,6 +289,28 @@ async def test_the_spaces_of_an_earlier_run_are_known_again(
     await resume(koodrive_emulator, None, device_id, record_id, only_done)
     record = await drive.records.get(record_id)
     assert koodrive_emulator.container_id in (record.properties or "")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("error", "files.create", status=408, times=1),
+        Fault("lost-answer", "files.create", times=1),
+        Fault("error", "files.create", status=400),
+    ],
+    ids=["timed out", "lost", "refused"],
+)
+async def test_a_file_does_not_fail_for_the_space_it_is_in(
+    fault, interrupted, koodrive_emulator, device_id
+):
+    items = [UploadItem(source=b"%d" % n, name=f"{n}.txt") for n in range(5)]
+    record_id = await interrupted([*items, UploadItem(source=b"x", name="x")], "part.put", 5)
+    there = {file.name for file in done(koodrive_emulator)}
+    koodrive_emulator.faults.add(fault)
+    only_done = [item for item in items if item.name in there]
+    outcomes = await resume(koodrive_emulator, None, device_id, record_id, only_done)
+    assert len(outcomes) == len(only_done)
+    assert not [outcome for outcome in outcomes if hasattr(outcome, "error")]
 
 
 def done(emulator):

@@ -10,7 +10,6 @@ from koodrive_async import (
     Module,
     PartRejected,
     RetryPolicy,
-    ServerFault,
     UploadReceipt,
 )
 from koodrive_async.emulator import Fault
@@ -91,15 +90,6 @@ async def test_a_url_that_is_refused_twice_is_given_up(session, make_file, koodr
         await session.upload(make_file(1000))
     assert (error.value.status, error.value.attempts) == (403, 2)
     assert koodrive_emulator.seen.count("files.part_urls") == 1
-
-
-async def test_a_creating_call_whose_answer_was_lost_is_not_made_twice(
-    session, make_file, koodrive_emulator
-):
-    koodrive_emulator.faults.add(Fault("error", "files.create", status=500))
-    with pytest.raises(ServerFault):
-        await session.upload(make_file(1000))
-    assert koodrive_emulator.seen.count("files.create") == 1
 
 
 async def test_the_wait_before_a_retry_keeps_no_connection_from_others(

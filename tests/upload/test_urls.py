@@ -26,6 +26,7 @@ class Service:
 
     :ivar asked: The parts of each request for URLs.
     :ivar ahead: Seconds that its clock is before the client's.
+    :ivar made: When it made which URL, by the client's clock.
     """
 
     clock: FakeClock
@@ -34,16 +35,23 @@ class Service:
     asked: list[list[int]] = attrs.Factory(list)
     withheld: set[int] = attrs.Factory(set)
     on_its_way: anyio.Event | None = None
+    made: dict[str, float] = attrs.Factory(dict)
 
     def url(self, number):
         serial = sum(len(each) for each in self.asked)
         if self.life is None:
             return f"http://store/{number}?serial={serial}"
         made = datetime.fromtimestamp(int(self.clock.now + self.ahead), UTC)
-        return (
+        url = (
             f"http://store/{number}?X-Amz-Date={made:%Y%m%dT%H%M%SZ}&serial={serial}"
             f"&X-Amz-Expires={self.life}&X-Amz-Signature=secret"
         )
+        self.made[url] = float(int(self.clock.now))
+        return url
+
+    def is_over(self, url):
+        made = self.made.get(url)
+        return made is not None and self.clock.now >= made + (self.life or 0)
 
     def answer(self, numbers):
         return tuple(
