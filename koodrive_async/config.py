@@ -69,9 +69,11 @@ class Timeouts:
 
     :param connect: Making a connection, with TLS.
     :param answer: One call of the interface, from sending it to the last byte of its answer; with
-        ``stall``, the answer to a part once its last byte was handed to the system.
+        ``stall``, the answer to a part once its last byte has left this machine, as far as the
+        system tells.
     :param complete: The completing call, for which the service merges and checks all parts.
-    :param stall: A part of which nothing moved; there is no limit on a part as a whole.
+    :param stall: A part of which less than 1 KiB moved while it waited for the link; there is no
+        limit on a part as a whole.
     :param lease: Life of a backup lock. The service grants 10 minutes and does not say so in
         its answers (page ``createBackupLock``); it is renewed at a third of this.
     :param lock: A backup lock that somebody else holds; 0 does not wait for it.

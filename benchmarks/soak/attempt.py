@@ -56,7 +56,6 @@ class Attempt:
     :param is_over: Whether there are to be no more storms and blows.
     :ivar record_id: The record, once it is known.
     :ivar completed: Whether it was completed, by this process or by one that did not hear of it.
-    :ivar found_completed: It was completed by one that did not live to note it.
     :ivar mended: Names of files of which parts were sent again because the service refused them.
     """
 
@@ -74,7 +73,6 @@ class Attempt:
     ) -> None:
         self.record_id: str | None = None
         self.completed = False
-        self.found_completed = False
         self.mended: set[str] = set()
         self._process = process
         self._weather = weather
@@ -181,7 +179,7 @@ class Attempt:
     def _hear_error(self, event: Event) -> None:
         error, text = event["error"], event["text"]
         if error == "InvalidArgument" and ALREADY_COMPLETE in text:
-            self.completed = self.found_completed = True
+            self.completed = True
             self._result.notes["records found to be completed by a killed process"] += 1
             return
         self._result.raised[error] += 1

@@ -216,7 +216,18 @@ def passing_fault(failure: Failure) -> bool:
     return failure.status in RETRYABLE_STATUS or code in RETRYABLE_CODES
 
 
-REASONS: tuple[Callable[[Failure], bool], ...] = (service_did_not_act, no_answer, passing_fault)
+def url_expired(failure: Failure) -> bool:
+    """Say whether a part came to an object store too late: the next URL may be quicker."""
+    error = failure.error
+    return isinstance(error, PartRejected) and "expired" in str(error.args[0]).lower()
+
+
+REASONS: tuple[Callable[[Failure], bool], ...] = (
+    service_did_not_act,
+    no_answer,
+    passing_fault,
+    url_expired,
+)
 
 
 def is_passing(failure: Failure) -> bool:
@@ -282,12 +293,3 @@ def backoff(failure: Failure, pick: Callable[[float, float], float] = random.uni
     longest = min(policy.max_delay, policy.base_delay * 2.0**doublings)
     # the service's own wish is a lower bound; the jitter on top keeps many waiters from one instant
     return failure.retry_after + pick(0.0, longest)
-
-
-def delay_before_retry(
-    failure: Failure, pick: Callable[[float, float], float] = random.uniform
-) -> float | None:
-    """Return the seconds to wait before a request is sent again, or None to give up."""
-    if not is_passing(failure) or first_objection(failure):
-        return None
-    return backoff(failure, pick)

@@ -99,7 +99,7 @@ class Means:
             threads=threads,
             hashing=HashPool(threads, shares.hash_workers, journal),
             memory=MemoryBudget(shares.kept),
-            sender=ThreadLane(threads, tls, timeouts, pace),
+            sender=ThreadLane(threads, tls, timeouts, pace, now=service_time.now),
             limit=limit,
             connections=FairSlots(lambda: limit.limit, express=express),
         )

@@ -104,15 +104,16 @@ class PartsUpload:
             try:
                 etag = await self._send_once(part)
             except (PartRejected, TransportError) as error:
-                if not _is_forbidden(error):
-                    await attempts.after(error)
-                    refreshed = False  # that URL may expire while we wait
-                elif not refreshed:
+                if _is_of_the_interface(error):
+                    raise  # it was repeated there
+                if _is_forbidden(error) and not refreshed:
                     # most likely the URL has expired: one fresh one is worth a try, at once
                     attempts.at_once(error)
                     refreshed = True
                 else:
-                    raise attempts.told(error) from None
+                    await attempts.after(error)
+                    # a URL that was good may expire while we wait
+                    refreshed = _is_forbidden(error)
             else:
                 attempts.succeeded()
                 break
@@ -153,6 +154,11 @@ class PartsUpload:
         if not self._means.verify or self._content.fingerprint is not None:
             return None
         return PartChain(self._name, part, self._fingerprint)
+
+
+def _is_of_the_interface(error: PartRejected | TransportError) -> bool:
+    """Return whether asking for a URL failed, and not sending to it."""
+    return isinstance(error, TransportError) and error.method != "PUT"
 
 
 def _is_forbidden(error: PartRejected | TransportError) -> bool:

@@ -18,7 +18,7 @@ from koodrive_async import (
     UntrustedCertificate,
 )
 from koodrive_async.threads import ThreadPool
-from koodrive_async.transport.retry import Failure, delay_before_retry
+from koodrive_async.transport.retry import Failure, first_objection
 from koodrive_async.upload import lane as lane_module
 from koodrive_async.upload.budget import MemoryBudget
 from koodrive_async.upload.plan import PlannedPart
@@ -192,7 +192,7 @@ async def test_a_certificate_nobody_vouches_for_is_not_trusted_and_not_tried_aga
     error = await untrusted(server_context(trustme.CA(), "127.0.0.1"), client_tls)
     assert not error.sent
     failure = Failure(error, attempt=1, repeatable=True, policy=RetryPolicy())
-    assert delay_before_retry(failure) is None
+    assert first_objection(failure) == "the next attempt would meet the same certificate"
 
 
 async def test_a_server_without_tls_is_a_failed_connection(secure_lane):

@@ -84,8 +84,15 @@ async def test_a_part_that_always_fails_is_given_up_after_the_allowed_attempts(
     assert koodrive_emulator.seen.count("part.put") == 3
 
 
-async def test_a_url_that_is_refused_twice_is_given_up(session, make_file, koodrive_emulator):
+async def test_a_url_that_always_comes_too_late_is_given_up(session, make_file, koodrive_emulator):
     koodrive_emulator.faults.add(Fault("expired-url", "part.put"))
+    with pytest.raises(PartRejected) as error:
+        await session.upload(make_file(1000))
+    assert (error.value.status, error.value.attempts) == (403, RetryPolicy().attempts)
+
+
+async def test_a_url_that_is_refused_twice_is_given_up(session, make_file, koodrive_emulator):
+    koodrive_emulator.faults.add(Fault("error", "part.put", status=403))
     with pytest.raises(PartRejected) as error:
         await session.upload(make_file(1000))
     assert (error.value.status, error.value.attempts) == (403, 2)
