@@ -92,7 +92,7 @@ async def test_a_url_that_always_comes_too_late_is_given_up(session, make_file, 
 
 
 async def test_a_url_that_is_refused_twice_is_given_up(session, make_file, koodrive_emulator):
-    koodrive_emulator.faults.add(Fault("error", "part.put", status=403))
+    koodrive_emulator.faults.add(Fault("error", "part.put", status=403, code="AccessDenied"))
     with pytest.raises(PartRejected) as error:
         await session.upload(make_file(1000))
     assert (error.value.status, error.value.attempts) == (403, 2)
