@@ -367,7 +367,8 @@ class Delivery:
         if known := told or self.item.container_id:
             return known
         async with record.learning:
-            if record.container_id is None:
+            if record.container_id is None and not record.has_asked:
+                record.has_asked = True  # whatever comes of it: not for every file
                 await self._learn_container(file_name or self.name)
         return record.container_id
 

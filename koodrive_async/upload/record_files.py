@@ -33,6 +33,7 @@ class RecordFiles:
     :ivar resumed: Whether an earlier run may have left more than is listed.
     :ivar container_id: The space that files go to which name none, once it is known.
     :ivar learning: Held by who is finding that out.
+    :ivar has_asked: Whether somebody has tried to.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class RecordFiles:
         self.resumed = listed is not None
         self.container_id: str | None = None
         self.learning = anyio.Lock()
+        self.has_asked = False
         # hashes of names: a record may have a million files
         self._names: set[int] = set()
         self._contents: dict[str, object] = {}
