@@ -11,8 +11,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import anyio
 import attrs
+
+from koodrive_async.threads import until_done
 
 from koodrive_async.upload.journal_store import Call, JournalStore
 
@@ -130,10 +131,12 @@ class JournalThread:
         thread = self._thread
         if thread is None:
             return
-        with anyio.CancelScope(shield=True):
-            await self._answer_to(None)
-            while thread.is_alive():  # noqa: ASYNC110 - it is at its last instructions
-                await asyncio.sleep(0)
+        await until_done(asyncio.ensure_future(self._see_it_end(thread)))
+
+    async def _see_it_end(self, thread: threading.Thread) -> None:
+        await self._answer_to(None)
+        while thread.is_alive():  # noqa: ASYNC110 - it is at its last instructions
+            await asyncio.sleep(0)
 
     def _is_usable(self) -> bool:
         return not self._closed and self._pid == os.getpid()
