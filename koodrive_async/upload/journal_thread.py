@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from koodrive_async.threads import until_done
-
 from koodrive_async.upload.journal_store import Call, JournalStore
 
 if TYPE_CHECKING:
