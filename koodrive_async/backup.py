@@ -15,6 +15,7 @@ from koodrive_async.errors import ClientClosed, InvalidArgument, NotFound
 from koodrive_async.models import AutoRename, RecordStatus
 from koodrive_async.resources.arguments import check_module, json_text
 from koodrive_async.tasks import task_group
+from koodrive_async.unfinished import ROOT_DIGEST, root_digest
 from koodrive_async.upload import (
     Destination,
     RecordFiles,
@@ -36,13 +37,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_UNWINDING = 5.0
+"""Seconds that cancelled uploads of other tasks have to end before the lock is given back."""
+
 
 class BackupSession:
     """One backup run, from :meth:`KooDrive.backup`, used inside ``async with``.
 
     Entering takes the lock, which is kept renewed, and creates the record. A clean exit completes
-    the record; leaving with an exception does not, so that it stays visible as unfinished. The lock
-    is given back either way. When it is lost the block is cancelled and ``LockLost`` raised.
+    the record, also when files failed; leaving with an exception does not, so that it stays
+    unfinished and can be resumed. The lock is given back either way. When it is lost for good the
+    block is cancelled and ``LockLost`` raised.
     Enter and leave it in the same task; any number of tasks may upload meanwhile. A clean exit
     waits for their uploads; any other cancels them.
 
@@ -64,6 +69,7 @@ class BackupSession:
         resume: str | None,
         root: str | os.PathLike[str] | None,
         account: str,
+        begun_before: set[str],
         locks: Locks,
         records: Records,
         files: Files,
@@ -75,6 +81,7 @@ class BackupSession:
         self._resume = resume
         self._root = root
         self._account = account
+        self._begun_before = begun_before
         self._locks = locks
         self._records = records
         self._files = files
@@ -89,7 +96,6 @@ class BackupSession:
         self._record: BackupRecord | None = None
         self._group: TaskGroup | None = None
         self._begun: str | None = None
-        self._is_noted = False
         self._completing = self._completed = self._is_of_no_more_use = False
 
     @property
@@ -223,6 +229,7 @@ class BackupSession:
             if not self._uploads:
                 self._idle.set()
         if scope.cancelled_caught:
+            self.lock.check()  # that a lock was lost says more
             raise ClientClosed("the backup session ended while this file was on its way")
         if receipt.container_id is not None:
             self._containers.add(receipt.container_id)
@@ -266,6 +273,8 @@ class BackupSession:
                     self._group = None
                     for upload in self._uploads:
                         upload.cancel()
+                    with anyio.move_on_after(_UNWINDING, shield=True):
+                        await self._uploads_of_other_tasks()
                 await self._lock.run(self._complete_record)
         finally:
             with anyio.CancelScope(shield=True):
@@ -281,28 +290,43 @@ class BackupSession:
         saved = await journal.record(self._account, self._resume)
         await journal.begin(saved or self._saved(self._resume, None))
         self._begun = self._resume
-        self._is_noted = saved is not None
         return None if saved is None else saved.lock_id
 
     async def _open_record(self, lease: Lease) -> None:
         if self._resume is None:
             creation = self._records.creation(
-                self._device_id, self._module, properties=self._properties
+                self._device_id,
+                self._module,
+                properties=self._properties or self._own_properties(),
+                known=await self._known_records(),
             )
             self._record = await lease.run(lambda: creation.run(lease.lock_id))
+            self._begun_before.add(self._record.record_id)
             self._content = RecordFiles(self._record.record_id)
             await _opened(self._journal).begin(self._saved(self._record.record_id, lease.lock_id))
             self._begun = self._record.record_id
             return
+        journal = _opened(self._journal)
+        journal.note_lock(self._account, self._resume, lease.lock_id)
         self._record = await self._record_left(self._resume)
         if self._record.module not in {None, self._module}:
             raise InvalidArgument(
                 f"record {self._resume} is of module {self._record.module}, not {self._module}"
             )
+        device = self._record.device_info
+        if device is not None and device.device_id != self._device_id:
+            raise InvalidArgument(
+                f"record {self._resume} is of device {device.device_id}, not {self._device_id}"
+            )
         listed = [file async for file in self._files.list(self._resume)]
-        noted = await _opened(self._journal).stored_names(self._account, self._resume)
-        self._content = RecordFiles(self._resume, listed, noted if self._is_noted else None)
-        self._note_lock()
+        noted = await journal.stored_names(self._account, self._resume)
+        self._content = RecordFiles(self._resume, listed, noted)
+
+    async def _known_records(self) -> set[str]:
+        """Return records that the one that is going to be created certainly is not."""
+        journal = _opened(self._journal)
+        left = await journal.unfinished(self._account, self._device_id, self._module.value)
+        return self._begun_before | {saved.record_id for saved in left}
 
     async def _record_left(self, record_id: str) -> BackupRecord:
         try:
@@ -324,8 +348,9 @@ class BackupSession:
 
     def _check_open(self, record: BackupRecord) -> None:
         if record.status is not RecordStatus.NEW:
+            status = _name_of(record.status)
             raise InvalidArgument(
-                f"record {record.record_id} takes no more files: its status is {record.status!r}"
+                f"record {record.record_id} takes no more files: its status is {status}"
             )
 
     async def _complete_record(self) -> None:
@@ -371,7 +396,15 @@ class BackupSession:
             self._containers.add(self._content.container_id)
         if self._properties is not None or not self._containers:
             return None
-        return {"containerIds": sorted(self._containers)}
+        return {**(self._own_properties() or {}), "containerIds": sorted(self._containers)}
+
+    def _own_properties(self) -> dict[str, Any] | None:
+        # by which the record of a folder is found where there is no journal
+        return None if self._root is None else {ROOT_DIGEST: root_digest(os.fspath(self._root))}
+
+
+def _name_of(status: RecordStatus | int | None) -> str:
+    return status.name if isinstance(status, RecordStatus) else str(status)
 
 
 def _opened(value: T | None) -> T:

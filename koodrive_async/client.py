@@ -120,6 +120,7 @@ class KooDrive:
             verify=verify_parts,
         )
         self._journal = journal
+        self._records_begun: set[str] = set()
         self._open = AsyncExitStack()
         self._entered = False
 
@@ -214,7 +215,8 @@ class KooDrive:
         :param resume: Id of an unfinished record to go on with, instead of a new one. Entering
             raises ``RecordInUse`` when another process of this machine is at it, and
             ``InvalidArgument`` when it is completed.
-        :param root: The folder that is backed up, noted in the journal for whoever resumes it.
+        :param root: The folder that is backed up, by which its record is found again: it is noted
+            in the journal, and a digest of it kept with the record unless it has ``properties``.
         :raises InvalidArgument: There is no such module, or ``properties`` is not JSON.
         """
         return BackupSession(
@@ -224,6 +226,7 @@ class KooDrive:
             resume=resume,
             root=root,
             account=self._account,
+            begun_before=self._records_begun,
             locks=self.locks,
             records=self.records,
             files=self.files,
@@ -250,7 +253,7 @@ class KooDrive:
         The journal is asked first, then the service, of which the last hundred records of the
         device are looked at. Records that a process of this machine is at are passed over.
 
-        :param root: The folder that was backed up; any by default.
+        :param root: The folder that was backed up, as given to :meth:`backup`; any by default.
         :returns: The newest record that takes files still; None when there is none.
         :raises InvalidArgument: There is no such module.
         :raises ApiError: The service refused.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from koodrive_async.errors import NotFound
@@ -11,6 +13,14 @@ if TYPE_CHECKING:
     from koodrive_async.models import BackupRecord, Module
     from koodrive_async.resources import Records
     from koodrive_async.upload import Journal
+
+ROOT_DIGEST = "rootDigest"
+"""The property of a record that tells which folder it is of, without naming it."""
+
+
+def root_digest(root: str) -> str:
+    """Return what tells a folder from others in the properties of its records."""
+    return blake2b(root.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 async def find_unfinished(
@@ -25,7 +35,8 @@ async def find_unfinished(
     """Return the newest record that takes files still, of one folder or of any.
 
     The journal knows which record was of which folder. Of those that it does not know, the newest
-    that the service has of this device and module is taken, when it is among the last hundred.
+    that the service has of this device and module is taken, when it is among the last hundred; for
+    one folder, only if its properties say that it is of that.
 
     :param root: Its absolute path; None for any.
     """
@@ -39,9 +50,19 @@ async def find_unfinished(
     for record in newest or ():
         if record.status is not RecordStatus.NEW:
             continue
+        if root is not None and _digest_of(record) != root_digest(root):
+            continue
         if await journal.record(account, record.record_id) is None:  # or it is of another folder
             return record
     return None
+
+
+def _digest_of(record: BackupRecord) -> object:
+    try:
+        properties = json.loads(record.properties or "null")
+    except ValueError:
+        return None
+    return properties.get(ROOT_DIGEST) if isinstance(properties, dict) else None
 
 
 async def _open_record(records: Records, record_id: str) -> BackupRecord | None:

@@ -70,7 +70,7 @@ def test_the_resuming_example(koodrive_emulator, tmp_path):
     async def interrupted():
         async with connect(koodrive_emulator) as drive:
             device = await drive.devices.bind("my_laptop")
-            async with drive.backup(device.device_id, Module.FOLDER) as session:
+            async with drive.backup(device.device_id, Module.FOLDER, root=folder) as session:
                 await session.upload(folder / "a.jpg", description="a.jpg")
                 raise KeyboardInterrupt
 

@@ -20,6 +20,7 @@ from koodrive_async.errors import (
     TokenRefreshFailed,
     TransportError,
 )
+from koodrive_async.tasks import task_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,18 +209,34 @@ class Keeper:
         if self._clock.time() >= self.expires_at:
             self._suspend()
         try:
-            if self._refusal is None:
-                await self._prolong()
-            if self._refusal is not None:
-                await self._replace(self._refusal)
-            if self._unchecked:
-                await self._check()
+            async with task_group() as group:
+                group.start_soon(self._watch)
+                await self._settle()
+                group.cancel_scope.cancel()
         except (KooDriveError, TimeoutError) as error:
             if not _passes(error):
                 raise
             self._try_later(error)
         else:
             self._resume()
+
+    async def _watch(self) -> None:
+        """Let nobody write when the lock's life ends while a call is on its way."""
+        while True:
+            # Not the clock's sleep: it is for what takes up the waiting, and this goes beside it.
+            began = self._clock.time()
+            await anyio.sleep(self._step)
+            self._follow_back(began, self._step)
+            if self._clock.time() >= self.expires_at:
+                self._suspend()
+
+    async def _settle(self) -> None:
+        if self._refusal is None:
+            await self._prolong()
+        if self._refusal is not None:
+            await self._replace(self._refusal)
+        if self._unchecked:
+            await self._check()
 
     async def _prolong(self) -> None:
         asked_at = self._clock.time()

@@ -45,6 +45,13 @@ class Lease:
     def losses(self) -> int:  # noqa: D102 - documented on the class
         return self._keeper.losses
 
+    def check(self) -> None:
+        """Raise what ended the keeping of this lock, if anything did.
+
+        :raises LockLost: It is lost for good.
+        """
+        self._keeper.check()
+
     async def run(self, write: Callable[[], Awaitable[T]]) -> T:
         """Run something that writes under the lock; it reads :attr:`lock_id` itself.
 

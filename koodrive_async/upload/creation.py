@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,24 +22,33 @@ from koodrive_async.transport.retry import Attempts, may_have_acted
 from koodrive_async.upload.urls import BATCH
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from koodrive_async.models import BackupFile, NewBackupFile
     from koodrive_async.upload.means import Means
     from koodrive_async.upload.record_files import RecordFiles
 
 logger = logging.getLogger(__name__)
 
+_MOST_NAMES = 1000
+"""Names that are tried until one is free."""
+
 
 class Creation:
     """One file on its way into a record.
 
-    When it may be there already, because an answer was lost or an earlier run was killed, the name
+    When it may be there already, because an answer was lost or an earlier run was killed, its name
     is asked for with ``autoRename`` 3: that creates the file if there is none, and otherwise tells
-    whose the name is: no other file of the record has it. If the service gives out URLs for just
-    these parts of that file, it is this one; if it is complete, the listing tells by name, size and
-    digest.
+    whose the name is. A name that no other file of the record can have is this one's; so if the
+    service gives out URLs for just these parts, it is begun, and if the listing has it with its
+    size, digest and description, it is complete. A file that another upload of this session has is
+    never taken for this one. Otherwise the next name is asked for in the same way: it is never
+    created blindly.
 
     :param file: With the name that it is to have.
-    :param names: Names that it may have been given by an earlier run, and that one.
+    :param certain: No other file of the record can have that name.
+    :param name: What it was to be called.
+    :param mark: What tells it from others of that name.
     :param uncertain: It may be there already.
     """
 
@@ -48,13 +58,17 @@ class Creation:
         record: RecordFiles,
         file: NewBackupFile,
         *,
-        names: tuple[str, ...],
+        certain: bool,
+        name: str,
+        mark: str,
         uncertain: bool,
     ) -> None:
         self._means = means
         self._record = record
         self._file = file
-        self._names = names
+        self._certain = certain
+        self._name = name
+        self._mark = mark
         self._uncertain = uncertain
 
     async def run(self, lock_id: str) -> CreatedBackupFile:
@@ -70,35 +84,39 @@ class Creation:
         attempts = Attempts(means.retry, means.clock, means.budget, repeatable=True)
         while True:
             try:
-                created = await self._once(lock_id)
-            except (ApiError, TransportError) as error:
-                if not self._uncertain:
-                    raise
-                logger.warning(
-                    "%s may have been created: looking (%s)", self._file.file_name, error
-                )
-                await attempts.after(error)
+                created = await (self._settle(lock_id) if self._uncertain else self._ask(lock_id))
+            except _LostError as lost:
+                logger.warning("%s may have been created: looking", self._file.file_name)
+                await attempts.after(lost.error)
             else:
                 attempts.succeeded()
                 self._uncertain = False
                 return created
 
-    async def _once(self, lock_id: str) -> CreatedBackupFile:
-        if not self._uncertain:
-            return await self._ask(self._file, lock_id)
-        for name in self._names:
-            named = attrs.evolve(self._file, file_name=name, auto_rename=AutoRename.REJECT)
+    async def _settle(self, lock_id: str) -> CreatedBackupFile:
+        refusal: DuplicateFileName | None = None
+        for name, certain in islice(self._names(), _MOST_NAMES):
+            file = attrs.evolve(self._file, file_name=name, auto_rename=AutoRename.REJECT)
             try:
-                return await self._ask(named, lock_id)
+                return await self._ask(lock_id, file)
             except DuplicateFileName as taken:
-                if (found := await self._find(named, taken.existing_file_id)) is not None:
+                refusal = taken
+                found = await self._find(file, taken.existing_file_id, certain=certain)
+                if found is not None:
                     return found
-                if self._file.auto_rename is AutoRename.REJECT:
-                    self._uncertain = False
-                    raise
-        return await self._ask(self._file, lock_id)
+        assert refusal is not None  # noqa: S101 - there is one name at least
+        self._uncertain = False
+        raise refusal
 
-    async def _ask(self, file: NewBackupFile, lock_id: str) -> CreatedBackupFile:
+    def _names(self) -> Iterator[tuple[str, bool]]:
+        """Give the names to ask for, and whether they are certain to be this file's."""
+        yield self._file.file_name, self._certain
+        parent = self._file.parent_folder[0] if self._file.parent_folder else None
+        while self._file.auto_rename is not AutoRename.REJECT:
+            yield self._record.free_name(self._name, parent, self._mark), True
+
+    async def _ask(self, lock_id: str, file: NewBackupFile | None = None) -> CreatedBackupFile:
+        file = file or self._file
         before, self._uncertain = self._uncertain, True
         try:
             created = await self._means.files.create(self._record.record_id, file, lock_id=lock_id)
@@ -107,47 +125,59 @@ class Creation:
                     "the answer has no fileId", method="POST", path="backup file", status=200
                 )
         except (ApiError, TransportError) as error:
-            self._uncertain = before or may_have_acted(error)
+            if may_have_acted(error):
+                raise _LostError(error) from error
+            self._uncertain = before
             raise
+        self._record.own(created.file_id)
         if created.container_id is not None and file.container_id is None:
             self._record.container_id = created.container_id
         return created
 
-    async def _find(self, file: NewBackupFile, holder: str | None) -> CreatedBackupFile | None:
-        """Find out whether the file that has the name is this one.
+    async def _find(
+        self, file: NewBackupFile, holder: str | None, *, certain: bool
+    ) -> CreatedBackupFile | None:
+        """Find out whether the file that has the name is this one, and take it.
 
         :param holder: Its id, if the service told it.
         """
-        foreign = self._record.may_be_foreign(file.file_name)
-        # a single part is announced without a midstate: it says no more than how long the file is
-        tells = not foreign or len(file.multi_parts) > 1
-        if holder is not None and tells:
-            try:
-                parts = await self._means.files.part_urls(holder, file.multi_parts[:BATCH])
-            except (UploadTaskGone, InvalidRequest, NotFound):
-                pass  # it is complete, or has other parts
-            else:
-                return CreatedBackupFile(
-                    file_id=holder, file_name=file.file_name, multi_parts=parts
-                )
+        if holder is not None and certain and (begun := await self._begun(file, holder)):
+            return begun
         async for entry in self._means.files.list(self._record.record_id):
-            if foreign and self._record.was_listed(entry.file_id):
-                continue  # it would have been claimed
-            if holder in {None, entry.file_id} and _is(entry, file):
-                asked_to_skip = self._file.auto_rename is AutoRename.SKIP
+            if holder not in {None, entry.file_id} or not _has_bytes_of(entry, file):
+                continue
+            if self._file.auto_rename is AutoRename.SKIP:
                 return CreatedBackupFile(
-                    file_id=entry.file_id,
-                    file_name=entry.file_name,
-                    exist=asked_to_skip,
-                    rapid_upload=not asked_to_skip,
+                    file_id=entry.file_id, file_name=entry.file_name, exist=True
+                )
+            is_this = (entry.description or "") == (file.description or "")
+            if is_this and self._record.own(entry.file_id):
+                return CreatedBackupFile(
+                    file_id=entry.file_id, file_name=entry.file_name, rapid_upload=True
                 )
         return None
 
+    async def _begun(self, file: NewBackupFile, holder: str) -> CreatedBackupFile | None:
+        try:
+            parts = await self._means.files.part_urls(holder, file.multi_parts[:BATCH])
+        except (UploadTaskGone, InvalidRequest, NotFound):
+            return None  # it is complete, or has other parts
+        if not self._record.own(holder):
+            return None
+        return CreatedBackupFile(file_id=holder, file_name=file.file_name, multi_parts=parts)
 
-def _is(entry: BackupFile, file: NewBackupFile) -> bool:
-    return (entry.file_name, entry.sha256, entry.size, entry.description or "") == (
+
+class _LostError(Exception):
+    """Nobody knows whether the file was created."""
+
+    def __init__(self, error: ApiError | TransportError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _has_bytes_of(entry: BackupFile, file: NewBackupFile) -> bool:
+    return (entry.file_name, entry.sha256, entry.size) == (
         file.file_name,
         file.sha256,
         file.length,
-        file.description or "",
     )

@@ -20,7 +20,7 @@ from koodrive_async.errors import (
 )
 from koodrive_async.hashing import proof_code
 from koodrive_async.models import AutoRename, CreatedBackupFile, MultiPartInfo, NewBackupFile
-from koodrive_async.transport.retry import Attempts, may_have_acted
+from koodrive_async.transport.retry import Attempts
 from koodrive_async.upload.chain import suspects, wrong_parts
 from koodrive_async.upload.creation import Creation
 from koodrive_async.upload.parts import PartsUpload
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from koodrive_async.hashing import Fingerprint
+    from koodrive_async.models import BackupFile
     from koodrive_async.resources import Lease
     from koodrive_async.upload.item import UploadItem
     from koodrive_async.upload.journal import SavedUpload, UploadKey
@@ -97,7 +98,7 @@ class Delivery:
     _announced: tuple[MultiPartInfo, ...] = ()
     _creation: Creation | None = None
     _urls: PartUrls | None = None
-    _names: tuple[str, ...] = ()
+    _stored_as: str | None = None
     _number: int | None = None
     # what the object store said of the parts that have arrived
     _etags: dict[int, str | None] = attrs.field(factory=dict)
@@ -114,8 +115,13 @@ class Delivery:
         self.made = self.sent = time.perf_counter()
         if outcome == "uploaded":
             await self._deliver(lease)
-        if self._number is not None and self._is_worth_noting:
-            self.means.journal.completed(self._number, outcome)
+        if self._number is not None:
+            self.means.journal.completed(
+                self._number,
+                outcome,
+                file_id=self.file_id,
+                container_id=None if self.created is None else self.created.container_id,
+            )
         return outcome
 
     async def _deliver(self, lease: Lease) -> None:
@@ -147,7 +153,7 @@ class Delivery:
     def _is_worth_noting(self) -> bool:
         """Whether to note how it goes on: a small file is sent again sooner than that is noted.
 
-        That it was begun is noted of each, and the record tells which are complete.
+        That it was begun and completed is noted of each.
         """
         return self.content.fingerprint is None
 
@@ -158,7 +164,7 @@ class Delivery:
         saved = self.saved
         if saved is None:
             return
-        self._number, self._names = saved.number, (saved.stored_name,)
+        self._number, self._stored_as = saved.number, saved.stored_name
         if saved.file_id is None:
             return
         self._created_as(
@@ -169,6 +175,7 @@ class Delivery:
             ),
             self.means.clock.time(),
         )
+        self.destination.record.own(saved.file_id)
         self._etags.update(saved.parts)
         self.resumed = len(saved.parts)
         for part in self.plan.parts:
@@ -208,30 +215,42 @@ class Delivery:
 
     async def _begin(self) -> Creation:
         record = self.destination.record
-        self._names = self._names or self._names_for()
+        is_noted = self._stored_as is not None
+        is_free = True
+        if self._stored_as is None:
+            self._stored_as, is_free = self._take_name()
         if self.key is not None and self._number is None:
-            self._number = await self.means.journal.creating(
-                self.destination.account,
-                record.record_id,
-                self.key,
-                stored_name=self._names[-1],
-                sha256=self.fingerprint.sha256,
+            self._number = (
+                await self.means.journal.creating(
+                    self.destination.account,
+                    record.record_id,
+                    self.key,
+                    stored_name=self._stored_as,
+                    sha256=self.fingerprint.sha256,
+                )
+                or None
             )
         return Creation(
             self.means,
             record,
-            self._new_file(self._names[-1]),
-            names=self._names,
+            self._new_file(self._stored_as),
+            # what an earlier run may have left under a name that was not noted can be anybody's
+            certain=is_noted or (is_free and not (record.resumed and self._stored_as == self.name)),
+            name=self.name,
+            mark=self.mark,
             uncertain=self._uncertain or record.resumed,
         )
 
-    def _names_for(self) -> tuple[str, ...]:
+    def _take_name(self) -> tuple[str, bool]:
         record, item = self.destination.record, self.item
         if item.auto_rename is AutoRename.RENAME:
-            mark = f"{item.description or ''}\n{self.fingerprint.sha256}"
-            return record.names_for(self.name, item.parent_folder, mark)
-        record.take_name(self.name, item.parent_folder)
-        return (self.name,)
+            return record.free_name(self.name, item.parent_folder, self.mark), True
+        return self.name, record.take_name(self.name, item.parent_folder)
+
+    @property
+    def mark(self) -> str:
+        """What tells this file from others of its name."""
+        return f"{self.item.description or ''}\n{self.fingerprint.sha256}"
 
     def _new_file(self, name: str) -> NewBackupFile:
         item = self.item
@@ -268,10 +287,20 @@ class Delivery:
             self.means.journal.forget_upload(self._number)
         self.created = self._urls = self._creation = self._number = None
         self._etags.clear()
+        self.resumed = 0
         self._uncertain = True
 
+    async def is_complete(self, listed: BackupFile) -> bool:
+        """Find out whether a file that is listed is complete: no page says that only such are."""
+        try:
+            await self.means.files.complete(listed.file_id, self.fingerprint.sha256)
+        except UploadTaskGone:
+            return True  # nobody waits for its parts any more
+        except IntegrityCheckFailed:
+            return False
+        return True
+
     async def _is_listed(self) -> bool:
-        """Return whether the file is complete, as far as anybody tells."""
         async for entry in self.means.files.list(self.destination.record.record_id):
             if entry.file_id == self.file_id:
                 return True
@@ -293,6 +322,9 @@ class Delivery:
         )
         try:
             await sending.run()
+        except SourceChanged:
+            self._forget_hash()
+            raise
         finally:
             self.retries += sending.retries
 
@@ -318,9 +350,6 @@ class Delivery:
             self._mended += 1
             await self._mend(error)
             await self._complete()
-        except (ApiError, TransportError) as error:
-            if not may_have_acted(error) or not await self._is_listed():
-                raise
 
     async def _mend(self, refusal: IntegrityCheckFailed) -> None:
         """Find out which parts are wrong and send these again; all when nothing tells.
@@ -329,8 +358,7 @@ class Delivery:
         """
         changed = await self._look(wrong_parts, self.fingerprint)
         if changed:
-            if self.content.identity is not None:
-                self.means.journal.forget_hash(self.content.identity)
+            self._forget_hash()
             raise SourceChanged(
                 self.name, f"the bytes of {_named(changed)} are not those that were hashed"
             ) from refusal
@@ -338,7 +366,13 @@ class Delivery:
         logger.warning("%s: %s again: %s", self.name, _named(again), refusal)
         for number in again:
             del self._etags[number]
+        if self._number is not None:
+            self.means.journal.forget_parts(self._number, again)
         await self._send()
+
+    def _forget_hash(self) -> None:
+        if self.content.identity is not None:
+            self.means.journal.forget_hash(self.content.identity)
 
     async def _look(
         self, look: Callable[..., tuple[int, ...]], reference: object
@@ -384,18 +418,18 @@ class Delivery:
                 record.record_id, same, lock_id=self.destination.lease.lock_id
             )
 
-        while record.container_id is None:
+        while True:
             try:
                 created = await self.destination.lease.run(ask)
-                if not created.exist:
-                    return
-                record.container_id = created.container_id
             except (ApiError, TransportError) as error:
                 try:
                     await attempts.after(error)
                 except (ApiError, TransportError):
                     logger.warning("%s: nobody tells which space it is in: %s", file_name, error)
                     return
+            else:
+                record.container_id = created.container_id if created.exist else None
+                return
 
 
 def _announcement(plan: Plan, fingerprint: Fingerprint) -> tuple[MultiPartInfo, ...]:

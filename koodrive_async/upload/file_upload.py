@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,8 +16,11 @@ from koodrive_async.upload.delivery import Delivery
 from koodrive_async.upload.journal import UploadKey
 from koodrive_async.upload.progress import Phase, Progress
 from koodrive_async.upload.receipt import Seconds, UploadReceipt
+from koodrive_async.upload.record_files import marked_names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from koodrive_async.hashing import Fingerprint
     from koodrive_async.models import BackupFile
     from koodrive_async.upload.delivery import Destination
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
     from koodrive_async.upload.plan import Plan
     from koodrive_async.upload.progress import OnProgress
     from koodrive_async.upload.source import Content
+
+_MARKS = 5
+"""Marked names of one file that are looked for; a second one needs a twin in all but its path."""
 
 _REPORT_EVERY = 0.1
 """Seconds between two reports of progress on the same file."""
@@ -56,7 +63,9 @@ class FileUpload:
         fingerprint = await self._fingerprint()
         hashed = time.perf_counter()
         if saved is not None and saved.sha256 != fingerprint.sha256:
-            saved = None  # it was changed so soon after it was written that only its bytes tell
+            # it was changed so soon after it was written that only its bytes tell
+            self.means.journal.forget_upload(saved.number)
+            saved = None
         delivery = Delivery(
             means=self.means,
             destination=self.destination,
@@ -69,7 +78,7 @@ class FileUpload:
             saved=saved,
             on_arrived=self._on_arrived,
         )
-        if (listed := self._listed(saved, fingerprint)) is not None:
+        if (listed := await self._listed(delivery)) is not None:
             return self._there_already(
                 listed, fingerprint.sha256, await delivery.container_of(listed.file_name)
             )
@@ -118,13 +127,30 @@ class FileUpload:
             return None
         return await self.means.journal.claim(to.account, to.record.record_id, key)
 
-    def _listed(self, saved: SavedUpload | None, fingerprint: Fingerprint) -> BackupFile | None:
-        """Return the file if an earlier run completed it."""
-        record = self.destination.record
+    async def _listed(self, delivery: Delivery) -> BackupFile | None:
+        """Return the file if an earlier run completed it, and nobody else has it."""
+        record, saved = self.destination.record, delivery.saved
+        for listed in self._candidates(delivery):
+            if not record.own(listed.file_id):
+                continue
+            is_noted = saved is not None and saved.outcome is not None
+            if is_noted or await delivery.is_complete(listed):
+                return listed
+            record.disown(listed.file_id)
+        return None
+
+    def _candidates(self, delivery: Delivery) -> Iterable[BackupFile]:
+        record, saved, fingerprint = self.destination.record, delivery.saved, delivery.fingerprint
         if saved is not None and saved.file_id is not None:
-            return record.claim_id(saved.file_id)
-        return record.claim(
-            self.name,
+            listed = record.listed(saved.file_id)
+            same = listed and (listed.sha256, listed.size) == (fingerprint.sha256, fingerprint.size)
+            return [listed] if listed is not None and same else []
+        if saved is not None:
+            names = [saved.stored_name]
+        else:
+            names = [self.name, *islice(marked_names(self.name, delivery.mark), _MARKS)]
+        return record.candidates(
+            names,
             sha256=fingerprint.sha256,
             size=fingerprint.size,
             description=self.item.description,

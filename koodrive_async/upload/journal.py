@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from koodrive_async.upload.journal_entries import (
     FileIdentity,
     SavedHash,
@@ -19,6 +21,8 @@ from koodrive_async.upload.journal_locks import RecordLocks, locks_of
 from koodrive_async.upload.journal_thread import JournalThread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from koodrive_async.hashing import Fingerprint
     from koodrive_async.upload.journal_store import JournalStore
     from koodrive_async.upload.receipt import Outcome
@@ -56,9 +60,9 @@ class Journal:
     """What was begun and how far it got, in a file that outlives the process.
 
     It is kept in SQLite, by a thread of its own, and several processes may share one. Whatever
-    happens to the file, uploads go on: a damaged journal is set aside and a new one begun, and
-    without a place to write there is none; both are logged once, as a warning. No token and no
-    presigned URL is ever in it.
+    happens to the file, uploads go on: a damaged journal is set aside and a new one begun; while
+    there is no place to write, or another process does not let go of it, there is none. Both are
+    logged once, as a warning. No token and no presigned URL is ever in it.
 
     Nothing is touched before the first call, and outside of :meth:`open` and :meth:`aclose` every
     call does nothing, as it does in a process that was forked from the one that opened it.
@@ -135,14 +139,17 @@ class Journal:
         if thread is None:
             return
 
-        def begin(store: JournalStore) -> None:
+        def begin(store: JournalStore) -> bool:
             store.begin(record)
             records[account, record_id] = record
+            return True
 
         records, locks, holder = self._records, self._locks, object()
         try:
             await thread.ask_alone(partial(locks.take, account, record_id, holder))
-            await thread.ask(begin, None)
+            if not await thread.ask(begin, False):
+                # it is begun when there is a journal again
+                thread.put_alone(partial(records.__setitem__, (account, record_id), record))
         except asyncio.CancelledError:
             thread.put_alone(partial(locks.give_back, account, record_id, holder))
             raise
@@ -169,8 +176,16 @@ class Journal:
 
     def note_lock(self, account: str, record_id: str, lock_id: str | None) -> None:
         """Note the backup lock that a record is written under."""
-        if self._thread is not None:
-            self._thread.put(lambda store: store.note_lock(account, record_id, lock_id))
+        if self._thread is None:
+            return
+
+        def note(store: JournalStore) -> None:
+            if (record := records.get((account, record_id))) is not None:
+                records[account, record_id] = attrs.evolve(record, lock_id=lock_id)
+            store.note_lock(account, record_id, lock_id)
+
+        records = self._records
+        self._thread.put(note)
 
     async def leave(self, account: str, record_id: str) -> None:
         """Be done with a record, which stays unfinished; everything noted is committed."""
@@ -240,10 +255,27 @@ class Journal:
                 lambda store: store.part_arrived(number, part_number, etag), None
             )
 
-    def completed(self, number: int, outcome: Outcome) -> None:
-        """Note that a file is in the record."""
+    def forget_parts(self, number: int, part_numbers: Iterable[int]) -> None:
+        """Forget parts, which have to be sent again."""
         if self._thread is not None:
-            self._thread.put(lambda store: store.completed(number, outcome))
+            forgotten = tuple(part_numbers)
+            self._thread.put(lambda store: store.forget_parts(number, forgotten))
+
+    def completed(
+        self,
+        number: int,
+        outcome: Outcome,
+        *,
+        file_id: str | None = None,
+        container_id: str | None = None,
+    ) -> None:
+        """Note that a file is in the record.
+
+        :param file_id: What the service said when it was created, unless that is noted already.
+        :param container_id: Likewise.
+        """
+        if self._thread is not None:
+            self._thread.put(lambda store: store.completed(number, outcome, file_id, container_id))
 
     def forget_upload(self, number: int) -> None:
         """Forget an upload, which would have to begin anew."""

@@ -10,8 +10,10 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import attrs
 from filelock import FileLock
 
+from koodrive_async.upload.journal_calls import make
 from koodrive_async.upload.journal_locks import locks_of
 from koodrive_async.upload.journal_store import SCHEMA, JournalStore
 
@@ -38,31 +40,10 @@ _APPLICATION: Final = 0x6B6F6F64
 _PATIENCE: Final = 10.0
 """Seconds to wait for another process that is writing or opening."""
 
-_NO_DAMAGE: Final = frozenset(
-    {
-        sqlite3.SQLITE_AUTH,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOLFS,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-"""What may go wrong with a journal that is in order."""
+_PAUSE: Final = 10.0
+"""Seconds after which a journal that could not be used is tried again."""
 
-_ONE_CALL: Final = (
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.NotSupportedError,
-    sqlite3.ProgrammingError,
-)
-"""What is wrong with a single call, and no reason to do without the others."""
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class Unusable(Exception):  # noqa: N818 - it says what the file is
@@ -95,10 +76,17 @@ class JournalFile:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._given_up = False
+        self._again_at = 0.0
+        self._was_told = False
+        self._is_incomplete = False
+        self._incomplete: set[tuple[str, str]] = set()
 
     def transact(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Make calls in one transaction, and return what they gave once it is committed."""
-        if not self._given_up:
+        """Make calls in one transaction, and return what they gave once it is committed.
+
+        Where that is not possible they are done without, and so are those of the next seconds.
+        """
+        if not self._given_up and time.monotonic() >= self._again_at:
             try:
                 try:
                     return self._commit(calls)
@@ -108,13 +96,27 @@ class JournalFile:
                     self._set_aside(error)
                 return self._commit(calls)
             except (sqlite3.Error, OSError, NotImplementedError, Unusable) as error:
-                self._given_up = True
-                self.close()
-                logger.warning("going on without the journal %s: %s", self._path, error)
+                self._do_without(error)
+        self._is_incomplete = True
+        self._incomplete.update(self._records)
         return [call.otherwise for call in calls]
 
     def close(self) -> None:
-        """Close it."""
+        """Close it, having tried once more to note what was missed."""
+        if self._incomplete:
+            self._again_at = 0.0
+            self.transact([])
+        self._disconnect()
+
+    def _do_without(self, error: Exception) -> None:
+        self._disconnect()
+        self._again_at = time.monotonic() + _PAUSE
+        self._given_up = isinstance(error, NotImplementedError | Unusable) or _is_damage(error)
+        level = logging.INFO if self._was_told else logging.WARNING
+        self._was_told = True
+        logger.log(level, "going on without the journal %s: %s", self._path, error)
+
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
@@ -125,19 +127,26 @@ class JournalFile:
         store = JournalStore(connection, self._clock)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = _results(connection, store, calls)
+            results, all_taken = make(connection, store, calls)
+            if self._is_incomplete or not all_taken:
+                for account, record_id in {*self._incomplete, *self._records}:
+                    store.notes_are_missing(account, record_id)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
             raise
+        self._is_incomplete = False
+        self._incomplete.clear()
         return results
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and self._file == _file_at(self._path):
             return self._connection
-        self.close()  # another process has set it aside, or somebody has deleted it
+        self._disconnect()
+        # when it is not the first time, another process has set it aside, or somebody deleted it
+        self._is_incomplete = self._is_incomplete or self._file is not None
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _opening(self._path):
             _make(self._path)
@@ -154,12 +163,12 @@ class JournalFile:
         store.prune_records(KEPT_DAYS, self._in_use)
         for (account, record_id), record in self._records.items():
             if store.record(account, record_id) is None:
-                store.begin(record)
+                store.begin(attrs.evolve(record, notes=""))  # what was noted is gone
         connection.execute("COMMIT")
         _shrink(connection)
 
     def _set_aside(self, error: sqlite3.Error) -> None:
-        self.close()
+        self._disconnect()
         with _opening(self._path):
             if _file_at(self._path) != self._file:
                 return  # another process has done so
@@ -240,45 +249,11 @@ def _check_pages(connection: sqlite3.Connection) -> None:
         raise Damaged(found)
 
 
-def _results(
-    connection: sqlite3.Connection, store: JournalStore, calls: Sequence[Call[Any]]
-) -> list[Any]:
-    connection.execute("SAVEPOINT calls")
-    try:
-        return [call.function(store) for call in calls]
-    except sqlite3.Error as error:
-        if not isinstance(error, _ONE_CALL):
-            raise
-    except Exception:  # noqa: BLE001, S110 - found out, and told, below
-        pass
-    connection.execute("ROLLBACK TO calls")
-    # one of them is not right: the others have to do without
-    return [_result(connection, store, call) for call in calls]
-
-
-def _result(connection: sqlite3.Connection, store: JournalStore, call: Call[T]) -> T:
-    connection.execute("SAVEPOINT call")
-    try:
-        result = call.function(store)
-    except sqlite3.Error as error:
-        if not isinstance(error, _ONE_CALL):
-            raise
-        logger.warning("the journal does not take this: %s", error)
-    except Exception:
-        logger.exception("the journal does not take this")
-    else:
-        connection.execute("RELEASE call")
-        return result
-    connection.execute("ROLLBACK TO call")
-    connection.execute("RELEASE call")
-    return call.otherwise
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    if not isinstance(error, sqlite3.DatabaseError):
-        return False
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    return code & 0xFF not in _NO_DAMAGE  # the rest of the code says more of the same
+def _is_damage(error: Exception) -> bool:
+    if isinstance(error, Damaged):
+        return True
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code & 0xFF in _DAMAGE  # the rest of the code says more of the same
 
 
 def _shrink(connection: sqlite3.Connection) -> None:

@@ -126,8 +126,9 @@ class JournalThread:
         """See everything committed, and end."""
         if not self._is_usable():
             return
-        self._closed = True
-        thread = self._thread
+        with self._turn:  # whoever begins the thread has ended doing so
+            self._closed = True
+            thread = self._thread
         if thread is None:
             return
         await until_done(asyncio.ensure_future(self._see_it_end(thread)))
@@ -149,6 +150,8 @@ class JournalThread:
         self._jobs.put(job)
         if self._thread is None:
             self._begin()
+        if self._thread is None:  # nor will there be one: nobody is to wait for it
+            self._refuse_all()
 
     def _begin(self) -> None:
         with self._turn:
@@ -161,10 +164,9 @@ class JournalThread:
         thread = threading.Thread(target=self._work, name="koodrive journal", daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:  # the system has no more of them
+        except (RuntimeError, MemoryError) as error:  # the system has no more of them
             self._closed = True
             logger.warning("going on without the journal %s: %s", self._path, error)
-            self._refuse_all()
             return None
         return thread
 

@@ -1,11 +1,10 @@
-"""What is known of the files of one record: the names they take, and what an earlier run left."""
+"""What is known of the files of one record: names, ids, what an earlier run left."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from hashlib import blake2b
-from itertools import count
+from itertools import chain, count
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
     from koodrive_async.models import BackupFile
 
 ROOT = "root"
-
-_MARKED = r"_(?:\d{8}_\d{6}|[0-9a-f]{8})"
-"""What makes a name different: a time stamp of the service, or a mark of ours."""
+_ANYWHERE = ""
+_LONGEST_EXTENSION = 100
 
 
 class RecordFiles:
@@ -29,7 +27,7 @@ class RecordFiles:
 
     :param record_id: The record.
     :param listed: The files that an earlier run had completed; None when this run began the record.
-    :param noted: The names that it gave to files according to the journal; None when there is none.
+    :param noted: The names that it gave to files according to the journal.
     :ivar resumed: Whether an earlier run may have left more than is listed.
     :ivar container_id: The space that files go to which name none, once it is known.
     :ivar learning: Held by who is finding that out.
@@ -40,27 +38,34 @@ class RecordFiles:
         self,
         record_id: str,
         listed: Iterable[BackupFile] | None = None,
-        noted: Iterable[str] | None = None,
+        noted: Iterable[str] = (),
     ) -> None:
         self.record_id = record_id
         self.resumed = listed is not None
         self.container_id: str | None = None
         self.learning = anyio.Lock()
         self.has_asked = False
-        # hashes of names: a record may have a million files
+        # hashes of names and ids: a record may have a million files
         self._names: set[int] = set()
-        self._contents: dict[str, object] = {}
-        self._listed: defaultdict[object, deque[BackupFile]] = defaultdict(deque)
+        self._owned: set[int] = set()
+        self._listed: dict[str, BackupFile] = {}
+        self._by_content: defaultdict[object, list[str]] = defaultdict(list)
         for file in listed or ():
-            content = _content(file.sha256, file.size, file.description)
-            self._contents[file.file_id] = content
-            self._listed[content].append(file)
-            self._names.add(_name(ROOT, file.file_name or ""))
-        self._names.update(_name(ROOT, name) for name in noted or ())
-        self._guessing = self.resumed and noted is None
+            self._listed[file.file_id] = file
+            self._by_content[_content(file.sha256, file.size)].append(file.file_id)
+            self._names.add(hash((_ANYWHERE, file.file_name)))
+        self._names.update(hash((_ANYWHERE, name)) for name in noted)
 
-    def names_for(self, name: str, parent: str | None, mark: str) -> tuple[str, ...]:
-        """Take a name that no file of this record has, so that it is certain whose it is.
+    # --- names ---------------------------------------------------------------------------------
+
+    def take_name(self, name: str, parent: str | None) -> bool:
+        """Take a name; return whether it was free."""
+        is_free = self._is_free(name, parent)
+        self._names.add(hash((parent or ROOT, name)))
+        return is_free
+
+    def free_name(self, name: str, parent: str | None, mark: str) -> str:
+        """Take a name that no file of this record has, as far as known.
 
         The service would make a taken name different as well (page ``createBackupFile``,
         ``autoRename`` 2), but tell how only in its answer, which may get lost. A name that is made
@@ -68,73 +73,63 @@ class RecordFiles:
 
         :param parent: The folder that it is to be in.
         :param mark: What tells the file from others of its name.
-        :returns: The name; behind those that an earlier run may have given it, if nobody knows.
         """
-        names: list[str] = []
-        for candidate in _candidates(name, mark):
-            names.append(candidate)
-            if _name(parent or ROOT, candidate) not in self._names:
-                break
-        self.take_name(names[-1], parent)
-        return tuple(names) if self._guessing else (names[-1],)
+        names = chain((name,), marked_names(name, mark))
+        return next(each for each in names if self.take_name(each, parent))
 
-    def may_be_foreign(self, name: str) -> bool:
-        """Return whether an earlier run may have given this name to any file, and nobody knows."""
-        return self._guessing and re.fullmatch(f".*{_MARKED}(\\.[^.]*)?", name, re.DOTALL) is None
+    def _is_free(self, name: str, parent: str | None) -> bool:
+        # of those that are listed nobody knows the folder
+        return (
+            hash((parent or ROOT, name)) not in self._names
+            and hash((_ANYWHERE, name)) not in self._names
+        )
 
-    def was_listed(self, file_id: str) -> bool:
-        """Return whether an earlier run had completed this file."""
-        return file_id in self._contents
+    # --- ids -----------------------------------------------------------------------------------
 
-    def take_name(self, name: str, parent: str | None) -> None:
-        """Note that a file has this name."""
-        self._names.add(_name(parent or ROOT, name))
+    def own(self, file_id: str) -> bool:
+        """Note that an upload of this session has this file; False when another one has it."""
+        if hash(file_id) in self._owned:
+            return False
+        self._owned.add(hash(file_id))
+        return True
 
-    def claim(
-        self, name: str, *, sha256: str, size: int, description: str | None
-    ) -> BackupFile | None:
-        """Take a file that an earlier run had completed under this name, or one made different.
+    def disown(self, file_id: str) -> None:
+        """Give a file up again."""
+        self._owned.discard(hash(file_id))
 
-        :returns: The file, which nobody gets a second time; None when there is none.
+    def listed(self, file_id: str | None) -> BackupFile | None:
+        """Return a file that was listed when the record was gone on with, by its id."""
+        return None if file_id is None else self._listed.get(file_id)
+
+    def candidates(
+        self, names: Iterable[str], *, sha256: str, size: int, description: str | None
+    ) -> Iterator[BackupFile]:
+        """Give the files listed that an earlier run may have made of the same source.
+
+        With a description that is all the same; without, the name decides.
+
+        :param names: Those that it may have been given, the likeliest first.
         """
-        candidates = self._listed.get(_content(sha256, size, description), ())
-        for file in candidates:
-            if _is_name_of(file.file_name or "", name):
-                return self.claim_id(file.file_id)
-        return None
-
-    def claim_id(self, file_id: str | None) -> BackupFile | None:
-        """Take a file that an earlier run had completed, by its id; as :meth:`claim`."""
-        if file_id not in self._contents:
-            return None
-        files = self._listed[self._contents[file_id]]
-        for file in files:
-            if file.file_id == file_id:
-                files.remove(file)
-                return file
-        return None
+        same = [
+            file
+            for file_id in self._by_content.get(_content(sha256, size), ())
+            if hash(file_id) not in self._owned
+            and ((file := self._listed[file_id]).description or "") == (description or "")
+        ]
+        wanted = {name: rank for rank, name in enumerate(names)}
+        if not description:
+            same = [file for file in same if file.file_name in wanted]
+        yield from sorted(same, key=lambda file: wanted.get(file.file_name or "", len(wanted)))
 
 
-def _name(parent: str, name: str) -> int:
-    return hash((parent, name))
-
-
-def _content(sha256: str | None, size: int | None, description: str | None) -> object:
-    return (sha256, size, description or "")
-
-
-def _candidates(name: str, mark: str) -> Iterator[str]:
-    yield name
-    stem, extension = PurePosixPath(name).stem, PurePosixPath(name).suffix
+def marked_names(name: str, mark: str) -> Iterator[str]:
+    """Give names that tell a file from others of the same name, the same ones in every run."""
+    stem, extension = PurePosixPath(name).stem, PurePosixPath(name).suffix[-_LONGEST_EXTENSION:]
     for turn in count():
         digest = blake2b(f"{mark}\n{turn}".encode(errors="replace"), digest_size=4).hexdigest()
         suffix = f"_{digest}{extension}"
         yield stem[: MAX_FILE_NAME - len(suffix)] + suffix
 
 
-def _is_name_of(stored: str, wanted: str) -> bool:
-    if stored == wanted:
-        return True
-    stem, extension = PurePosixPath(wanted).stem, PurePosixPath(wanted).suffix
-    found = re.fullmatch(f"(.*){_MARKED}{re.escape(extension)}", stored, re.DOTALL)
-    return found is not None and stem.startswith(found[1]) and bool(found[1])
+def _content(sha256: str | None, size: int | None) -> object:
+    return (sha256, size)

@@ -11,6 +11,9 @@ from aiohttp import web
 
 from koodrive_async import BearerToken, KooDrive, Module
 from tests.sample import sample
+from tests.upload.interrupting import interrupted, journal
+
+__all__ = ["interrupted", "journal"]
 
 
 @pytest.fixture
