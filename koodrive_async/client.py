@@ -49,9 +49,10 @@ class KooDrive:
     :param clock: Time as the client sees it; for tests.
     :param tls: A TLS context of your own; by default the system's trust store.
     :param journal: Where to keep what a later run needs to go on where this one was interrupted: a
-        file of your choice; None keeps nothing. By default ``KOODRIVE_JOURNAL`` of the environment
-        (a path, or ``off``), or a file in the place that the system has for such state. Only
-        uploads by path are in it, never a token or a presigned URL.
+        file of your choice, on a local disk; None or ``"off"`` keeps nothing. By default,
+        ``"auto"``, what ``KOODRIVE_JOURNAL`` of the environment says (a path, or ``off``), or a
+        file in the place that the system has for such state. Only uploads by path are in it, never
+        a token or a presigned URL.
     :param verify_parts: Hash every part once more while it is sent, and compare with what was
         announced; without it the service alone does that. It costs processor time.
     :raises ConfigurationError: The endpoint is not a URL, or the user id cannot stand in a header.
@@ -101,11 +102,11 @@ class KooDrive:
             pace=None if rate is None else Pace(rate),
             budget=budget,
         )
-        self.devices = Devices(self._http)
+        attempts = partial(Attempts, self.retry, clock, budget, repeatable=True)
+        self.devices = Devices(self._http, attempts)
         self.configs = Configs(self._http)
         self.scopes = Scopes(self._http)
         self.locks = Locks(self._http, clock, self.timeouts)
-        attempts = partial(Attempts, self.retry, clock, budget, repeatable=True)
         self.records = Records(self._http, attempts)
         self.files = Files(self._http)
         self.tokens = Tokens(self._http)
@@ -178,7 +179,9 @@ class KooDrive:
 
     async def _open_journal(self) -> Journal:
         place = self._journal
-        if place == "auto":
+        if place == "off":
+            place = None
+        elif place == "auto":
             place = await anyio.to_thread.run_sync(default_path)  # what it imports takes a while
         journal = Journal(place)
         await journal.open()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import attrs
-from attrs.validators import and_, ge, gt, lt, optional
+from attrs.validators import and_, gt, lt, optional
 
 from koodrive_async.capacity import DEFAULT_MEMORY, MIN_MEMORY, available_cores
 from koodrive_async.errors import ConfigurationError
@@ -33,6 +33,20 @@ def _whole(least: int) -> Callable[[object, attrs.Attribute[Any], object], None]
 def _connections(settings: object, setting: attrs.Attribute[Any], value: object) -> None:
     if value != "auto":
         _whole(1)(settings, setting, value)
+
+
+def _seconds(_: object, setting: attrs.Attribute[Any], value: object) -> None:
+    if not _is_number(value) or not value > 0:
+        raise ValueError(f"{setting.name} must be seconds above 0, not {value!r}")
+
+
+def _seconds_or_none(_: object, setting: attrs.Attribute[Any], value: object) -> None:
+    if not _is_number(value) or not value >= 0:
+        raise ValueError(f"{setting.name} must be seconds from 0, not {value!r}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 _RATE = optional(and_(gt(0), lt(math.inf)))
@@ -80,13 +94,13 @@ class Timeouts:
     :param cleanup: Giving a lock back when its holder is cancelled; it runs out by itself anyway.
     """
 
-    connect: float = attrs.field(default=10.0, validator=gt(0))
-    answer: float = attrs.field(default=60.0, validator=gt(0))
-    complete: float = attrs.field(default=300.0, validator=gt(0))
-    stall: float = attrs.field(default=60.0, validator=gt(0))
-    lease: float = attrs.field(default=600.0, validator=gt(0))
-    lock: float = attrs.field(default=0.0, validator=ge(0))
-    cleanup: float = attrs.field(default=5.0, validator=gt(0))
+    connect: float = attrs.field(default=10.0, validator=_seconds)
+    answer: float = attrs.field(default=60.0, validator=_seconds)
+    complete: float = attrs.field(default=300.0, validator=_seconds)
+    stall: float = attrs.field(default=60.0, validator=_seconds)
+    lease: float = attrs.field(default=600.0, validator=_seconds)
+    lock: float = attrs.field(default=0.0, validator=_seconds_or_none)
+    cleanup: float = attrs.field(default=5.0, validator=_seconds)
 
 
 @attrs.frozen(kw_only=True)
@@ -104,10 +118,10 @@ class RetryPolicy:
         that what failed at the same time does not come back at the same time; None for no limit.
     """
 
-    attempts: int = attrs.field(default=7, validator=gt(0))
-    base_delay: float = attrs.field(default=0.5, validator=ge(0))
-    max_delay: float = attrs.field(default=20.0, validator=ge(0))
-    max_retry_after: float = attrs.field(default=120.0, validator=ge(0))
+    attempts: int = attrs.field(default=7, validator=_whole(1))
+    base_delay: float = attrs.field(default=0.5, validator=_seconds_or_none)
+    max_delay: float = attrs.field(default=20.0, validator=_seconds_or_none)
+    max_retry_after: float = attrs.field(default=120.0, validator=_seconds_or_none)
     per_second: float | None = attrs.field(default=_REPEATS, validator=_RATE)
 
 

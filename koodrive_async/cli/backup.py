@@ -164,7 +164,7 @@ def backup(
     drive = KooDrive.from_env(
         limits=_limits(connections, memory, bandwidth),
         timeouts=Timeouts(cleanup=_CLEANUP, lock=wait),
-        journal=None if journal == "off" else journal,
+        journal=_journal(journal),
         verify_parts=verify,
     )
     tally = Tally()
@@ -184,6 +184,12 @@ def backup(
     if tally.failed:
         click.echo(f"error: {count_text(tally.failed, 'file')} not backed up", err=True)
         raise click.exceptions.Exit(ExitCode.FAILED)
+
+
+def _journal(given: str) -> str | None:
+    if not given.strip():
+        raise InvalidArgument("--journal must name a file, or be off")
+    return None if given.lower() == "off" else given
 
 
 def _limits(connections: int | Literal["auto"], memory: int, bandwidth: int | None) -> Limits:

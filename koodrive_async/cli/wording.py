@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from koodrive_async.errors import LockRefused
+
 _STEP: Final = 1000
 
 
@@ -40,9 +42,17 @@ def printable(text: str) -> str:
     )
 
 
+_ABOUT_LOCKS: Final = (
+    "somebody else is backing up, or a backup that was killed has left its lock behind; --resume "
+    "takes over one of this folder, --wait SECONDS waits, and after 10 minutes it is free by itself"
+)
+
+
 def reason(error: BaseException) -> str:
     """Return what went wrong, in one line."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         return printable(f"{where}{error.strerror}")
+    if isinstance(error, LockRefused):
+        return printable(f"{error.msg}: {_ABOUT_LOCKS}")
     return printable(str(error) or type(error).__name__)

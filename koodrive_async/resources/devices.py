@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from koodrive_async.errors import ApiError, TransportError
 from koodrive_async.models import BoundDevice
 from koodrive_async.resources.arguments import check_pattern
 from koodrive_async.transport.call import Call, path
+from koodrive_async.transport.retry import may_have_acted
 from koodrive_async.transport.wire import entities, entity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from koodrive_async.transport.http import InterfaceHttp
+    from koodrive_async.transport.retry import Attempts
 
 
 class Devices:
@@ -20,13 +25,16 @@ class Devices:
     :class:`~koodrive_async.errors.TransportError`; cancelling one closes its connection.
     """
 
-    def __init__(self, http: InterfaceHttp) -> None:
+    def __init__(self, http: InterfaceHttp, attempts: Callable[[], Attempts]) -> None:
         self._http = http
+        self._attempts = attempts
 
     async def bind(
         self, machine_code: str, name: str | None = None, os: str | None = None
     ) -> BoundDevice:
         """Bind a machine to the user (page ``bindDevice``).
+
+        When an answer is lost, the device is looked for before it is bound again.
 
         :param machine_code: 1 to 64 letters, digits and underscores: strip the hyphens of a UUID.
         :param name: 1 to 32 ASCII letters, digits, hyphens, underscores and spaces.
@@ -39,7 +47,17 @@ class Devices:
         if os is not None:
             body["deviceOS"] = check_pattern("os", os, r"[a-zA-Z0-9_\s]{1,32}")
         call = Call(method="POST", path=path("backup", "device"), body=body, repeatable=False)
-        return await self._http.send(call, entity(BoundDevice))
+        attempts = self._attempts()
+        while True:
+            try:
+                return await self._http.send(call, entity(BoundDevice))
+            except (ApiError, TransportError) as error:
+                if not may_have_acted(error):
+                    raise
+                await attempts.after(error)
+            for device in await self.list():
+                if device.machine_code == machine_code:
+                    return device
 
     async def list(self) -> tuple[BoundDevice, ...]:
         """Return all devices of the user, which come in one answer (page ``listBoundDevice``)."""

@@ -223,8 +223,8 @@ class Keeper:
     async def _watch(self) -> None:
         """Let nobody write when the lock's life ends while a call is on its way."""
         while True:
-            # Not the clock's sleep: it is for what takes up the waiting, and this goes beside it.
             began = self._clock.time()
+            # not the clock's sleep: a call takes real time, whichever clock a test brings
             await anyio.sleep(self._step)
             self._follow_back(began, self._step)
             if self._clock.time() >= self.expires_at:

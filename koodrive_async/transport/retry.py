@@ -122,6 +122,7 @@ class Attempts:
             raise self.told(error)
         if objection := first_objection(failure):
             raise self.told(error, objection)
+        error.gave_up = None  # who repeats it has more patience than whoever raised it
         delay = backoff(failure, self._pick) + self._budget.take()
         logger.warning(
             "%sattempt %d failed, next in %.1f s: %s",

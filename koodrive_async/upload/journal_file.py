@@ -97,8 +97,7 @@ class JournalFile:
                 return self._commit(calls)
             except (sqlite3.Error, OSError, NotImplementedError, Unusable) as error:
                 self._do_without(error)
-        self._is_incomplete = True
-        self._incomplete.update(self._records)
+        self._miss()
         return [call.otherwise for call in calls]
 
     def close(self) -> None:
@@ -116,6 +115,11 @@ class JournalFile:
         self._was_told = True
         logger.log(level, "going on without the journal %s: %s", self._path, error)
 
+    def _miss(self) -> None:
+        """Have it noted, as soon as that is possible, that something was not."""
+        self._is_incomplete = True
+        self._incomplete.update(self._records)  # they may be left by then
+
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -127,12 +131,14 @@ class JournalFile:
         store = JournalStore(connection, self._clock)
         connection.execute("BEGIN IMMEDIATE")
         try:
+            if self._is_incomplete:
+                self._note_what_is_missing(store)  # for those of the calls that read it
             results, all_taken = make(connection, store, calls)
             if self._is_incomplete or not all_taken:
-                for account, record_id in {*self._incomplete, *self._records}:
-                    store.notes_are_missing(account, record_id)
+                self._note_what_is_missing(store)
             connection.execute("COMMIT")
         except BaseException:
+            self._miss()
             if connection.in_transaction:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
@@ -140,6 +146,10 @@ class JournalFile:
         self._is_incomplete = False
         self._incomplete.clear()
         return results
+
+    def _note_what_is_missing(self, store: JournalStore) -> None:
+        for account, record_id in {*self._incomplete, *self._records}:
+            store.notes_are_missing(account, record_id)
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and self._file == _file_at(self._path):

@@ -45,7 +45,6 @@ class PartsUpload:
     :param arrived: Parts that are there already, with their ETags: these are not sent.
     :param fingerprint: With midstates at every boundary of the parts.
     :ivar retries: Parts that were sent again.
-    :ivar etags: What the object store said of each part that is there, by its number.
     """
 
     def __init__(
@@ -68,7 +67,6 @@ class PartsUpload:
         self._fingerprint = fingerprint
         self._parts = [part for part in plan.parts if part.number not in arrived]
         self.retries = 0
-        self.etags: dict[int, str | None] = dict(arrived)
 
     async def run(self) -> None:
         """Send all that have not arrived.
@@ -119,7 +117,6 @@ class PartsUpload:
                 break
             self.retries += 1
         self._urls.done(part.number)
-        self.etags[part.number] = etag
         await self._on_acknowledged(part, etag)
 
     async def _send_once(self, part: PlannedPart) -> str | None:

@@ -18,6 +18,7 @@ from koodrive_async import (
     DeadlineExceeded,
     KooDrive,
     MalformedResponse,
+    NewScope,
     RateLimited,
     RetryPolicy,
     Timeouts,
@@ -28,6 +29,7 @@ from tests.interface.scripted import LOCK, TLS, Scripted, answer, client_of, raw
 pytestmark = pytest.mark.anyio
 
 ONCE = RetryPolicy(attempts=1)
+SCOPE = NewScope(local_path="/a")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LARGE = "x" * 8_000_000
@@ -127,7 +129,7 @@ async def test_a_broken_look_is_repeated(client, scripted, name):
 async def test_a_broken_creation_is_not_repeated(client, scripted, name):
     scripted.replies(BROKEN[name])
     with pytest.raises(ConnectionFailed) as caught:
-        await client.devices.bind("m")
+        await client.scopes.add("1", "100", [SCOPE])
     error = caught.value
     assert error.sent
     assert (error.attempts, error.history) == (1, ())
@@ -148,7 +150,7 @@ async def test_a_creation_that_is_stuck_is_not_repeated(scripted, name):
     scripted.replies(STUCK[name])
     async with client_of(scripted, timeouts=Timeouts(answer=0.3)) as client:
         with pytest.raises(DeadlineExceeded, match=r"0\.3 s for the answer") as caught:
-            await client.devices.bind("m")
+            await client.scopes.add("1", "100", [SCOPE])
     error = caught.value
     assert error.sent
     assert (error.attempts, error.history) == (1, ())

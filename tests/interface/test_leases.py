@@ -332,6 +332,60 @@ async def test_a_write_that_is_refused_under_every_lock_is_given_up(drive, servi
     assert service.locks() == ()
 
 
+# --- a renewal that hangs ----------------------------------------------------------------------
+
+
+async def renewing(service):
+    await anyio.to_thread.run_sync(service.seen.wait_active, "locks.renew")
+
+
+@pytest.fixture
+async def quick(service, clock):
+    """A client whose locks live for 15 seconds: it looks at the clock twice in one of them."""
+    timeouts = Timeouts(lease=15)
+    async with connect(service, clock=clock, retry=ONCE, timeouts=timeouts, tls=TLS) as drive:
+        yield drive
+
+
+async def test_a_write_is_stopped_when_a_laptop_sleeps_while_a_renewal_hangs(
+    quick, service, clock, write, retake
+):
+    service.faults.add(Fault("latency", "locks.renew", seconds=60, times=1))
+    async with quick.locks.hold("100", retake=retake) as lease:
+        write.lease, write.hold_on, stopped = lease, True, asyncio.Event()
+
+        async def note_when_stopped():
+            try:
+                return await write()
+            except asyncio.CancelledError:
+                stopped.set()
+                raise
+
+        writing = asyncio.create_task(lease.run(note_when_stopped))
+        await write.begun.wait()
+        await clock.advance(5)
+        await renewing(service)
+        clock.suspend(HOUR)
+        await stopped.wait()
+        assert service.seen.active("locks.renew") == 1
+        assert len(write.under) == 1
+        assert not writing.done()
+        writing.cancel()
+
+
+async def test_a_clock_that_is_set_back_while_a_renewal_hangs_takes_the_life_with_it(
+    quick, service, clock
+):
+    service.faults.add(Fault("latency", "locks.renew", seconds=60, times=1))
+    async with quick.locks.hold("100") as lease:
+        expires_at = lease.expires_at
+        await clock.advance(5)
+        await renewing(service)
+        clock.suspend(-HOUR)
+        while lease.expires_at > expires_at - HOUR:
+            await asyncio.sleep(0)
+
+
 # --- the network -------------------------------------------------------------------------------
 
 

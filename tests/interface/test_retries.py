@@ -52,7 +52,6 @@ REPEATABLE = {
     "files.download_urls": lambda drive: drive.files.download_urls("c", ["1"]),
 }
 ONCE_ONLY = {
-    "devices.bind": lambda drive: drive.devices.bind("m"),
     "devices.unbind": lambda drive: drive.devices.unbind("1"),
     "configs.update": lambda drive: drive.configs.update("1", "100", "n", current="a", new="b"),
     "scopes.add": lambda drive: drive.scopes.add("1", "100", [NewScope(local_path="/a")]),
@@ -116,7 +115,7 @@ async def test_a_call_that_may_have_acted_is_not_repeated(
     assert scripted.connections == 1
 
 
-@pytest.mark.parametrize("name", ["records.create", "files.create", "devices.bind", "scopes.add"])
+@pytest.mark.parametrize("name", ["records.create", "files.create", "scopes.add"])
 async def test_a_creating_call_that_timed_out_is_not_repeated(scripted, name):
     scripted.otherwise = lambda _: silence
     async with client_of(scripted, timeouts=Timeouts(answer=0.05)) as client:
@@ -169,12 +168,19 @@ async def test_a_creating_call_is_repeated_when_the_connection_was_refused(fake_
         servers[0].close()
 
 
-async def test_the_service_acts_once_when_an_answer_is_lost(drive, koodrive_emulator):
-    koodrive_emulator.faults.add(Fault("lost-answer", "devices.bind", times=1))
-    with pytest.raises(ConnectionFailed):
-        await drive.devices.bind("m")
-    assert koodrive_emulator.seen.count("devices.bind") == 1
-    assert len(await drive.devices.list()) == 1
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("lost-answer", "devices.bind", times=2),
+        Fault("error", "devices.bind", status=503, times=2),
+        Fault("reset", "devices.bind", moment="after", times=2),
+    ],
+    ids=["lost", "503", "reset"],
+)
+async def test_a_device_is_bound_once_when_an_answer_is_lost(drive, koodrive_emulator, fault):
+    koodrive_emulator.faults.add(fault)
+    device = await drive.devices.bind("m", name="name")
+    assert await drive.devices.list() == (device,)
 
 
 async def test_a_deletion_whose_answer_is_lost_on_a_kept_connection_is_not_sent_twice(

@@ -19,6 +19,7 @@ from koodrive_async.upload import journal as journal_module
 from koodrive_async.upload.journal import Journal, SavedUpload, default_path
 from koodrive_async.upload.journal_hashes import DAY
 from koodrive_async.upload.journal_locks import RecordLocks
+from koodrive_async.upload.journal_thread import JournalThread
 from tests.upload.journal_sample import (
     ACCOUNT,
     GRID,
@@ -108,6 +109,7 @@ async def test_without_a_journal_every_call_does_nothing(kind, path):
     number = await creating(journal)
     journal.created(number, file_id="f1", stored_name="n", container_id=None)
     await journal.part_arrived(number, 1, None)
+    journal.forget_parts(number, [1])
     journal.completed(number, "uploaded")
     journal.forget_upload(number)
     assert await journal.claim(ACCOUNT, "r1", key_of()) is None
@@ -269,13 +271,20 @@ async def test_the_hash_of_a_file_that_was_just_changed_is_not_kept(journal):
 
 
 async def test_a_record_is_as_it_was_begun(journal):
-    record = record_of("r2", root=None, lock_id="l1")
+    record = record_of("r2", root=None, lock_id="l1", notes="boot")
     await journal.begin(record)
     assert await journal.record(ACCOUNT, "r2") == record
     journal.note_lock(ACCOUNT, "r2", "l2")
     assert await journal.record(ACCOUNT, "r2") == attrs.evolve(record, lock_id="l2")
     assert await journal.record(ACCOUNT, "r3") is None
     assert await journal.record("somebody else", "r2") is None
+
+
+async def test_who_goes_on_with_a_record_says_whether_notes_may_be_missing(journal):
+    for notes in ("boot", "", "another boot"):
+        await journal.leave(ACCOUNT, "r1")
+        await journal.begin(record_of(notes=notes))
+        assert (await journal.record(ACCOUNT, "r1")).notes == notes
 
 
 async def test_a_record_is_begun_once_at_a_time(journal):
@@ -486,6 +495,34 @@ async def test_a_completed_upload_says_how_and_needs_its_parts_no_more(journal, 
     assert (saved.outcome, saved.parts) == (outcome, {})
 
 
+async def test_a_file_that_is_noted_when_it_is_completed_has_what_the_service_said(journal):
+    number = await creating(journal)
+    journal.completed(number, "uploaded", file_id="f1", container_id="c1")
+    await next_run(journal)
+    saved = await journal.claim(ACCOUNT, "r1", key_of())
+    assert (saved.outcome, saved.file_id, saved.container_id) == ("uploaded", "f1", "c1")
+
+
+async def test_completing_a_file_keeps_what_was_noted_when_it_was_created(journal):
+    number = await creating(journal)
+    journal.created(number, file_id="f1", stored_name="n", container_id="c1")
+    journal.completed(number, "uploaded")
+    await next_run(journal)
+    saved = await journal.claim(ACCOUNT, "r1", key_of())
+    assert (saved.file_id, saved.container_id) == ("f1", "c1")
+
+
+async def test_parts_that_have_to_be_sent_again_can_be_forgotten(journal):
+    numbers = [await creating(journal), await creating(journal)]
+    for number in numbers:
+        for part in range(1, 5):
+            await journal.part_arrived(number, part, "e")
+    journal.forget_parts(numbers[0], (part for part in (2, 4, 9)))
+    await next_run(journal)
+    claimed = [await journal.claim(ACCOUNT, "r1", key_of()) for _ in numbers]
+    assert [sorted(each.parts) for each in claimed] == [[1, 3], [1, 2, 3, 4]]
+
+
 async def test_parts_of_a_file_that_was_created_anew_are_not_those_of_the_old_one(journal):
     number = await creating(journal)
     for file_id in ("f1", "f1", "f2"):
@@ -574,6 +611,27 @@ async def test_without_a_thread_uploads_go_on(path, monkeypatch, caplog):
     await journal.aclose()
     (warning,) = caplog.messages
     assert warning.endswith("can't start new thread")
+
+
+async def test_who_asks_just_as_another_call_finds_no_thread_gets_an_answer(path, monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    def usable_until_another_call(thread):
+        patch.setattr(JournalThread, "_is_usable", is_usable)
+        usable = is_usable(thread)
+        journal.forget_hash(identity_of())
+        return usable
+
+    journal = Journal(path)
+    await journal.open()
+    is_usable = JournalThread._is_usable
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(JournalThread, "_is_usable", usable_until_another_call)
+        with anyio.fail_after(60):
+            assert await journal.record(ACCOUNT, "r1") is None
+    await journal.aclose()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

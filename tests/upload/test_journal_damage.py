@@ -198,7 +198,7 @@ def test_damage_that_another_process_puts_right_meanwhile_is_not_set_aside_again
         if len(tries) == 1:
             path.rename(path.with_name("journal.db.damaged-20200101T000000.000000Z"))
             other.transact([Call(lambda store: store.begin(record_of()), None)])
-            raise sqlite3.DatabaseError("database disk image is malformed")
+            raise journal_file.Damaged("database disk image is malformed")
         return store.record(ACCOUNT, "r1")
 
     first, other = (journal_file.JournalFile(path, {}) for _ in range(2))
@@ -212,7 +212,7 @@ async def test_a_journal_that_is_damaged_again_at_once_is_done_without(
     journal, path, warnings, monkeypatch
 ):
     def fail(*_):
-        raise sqlite3.DatabaseError("database disk image is malformed")
+        raise journal_file.Damaged("database disk image is malformed")
 
     monkeypatch.setattr(JournalStore, "record", fail)
     assert await journal.record(ACCOUNT, "r1") is None
@@ -361,8 +361,9 @@ async def test_on_a_full_disk_there_is_no_journal(journal, path, warnings):
 
 
 async def test_a_disk_that_fills_up_in_mid_run_costs_nothing_that_was_committed(
-    journal, path, warnings
+    journal, path, warnings, monkeypatch
 ):
+    monkeypatch.setattr(journal_file, "_PAUSE", 1000.0)
     await journal.begin(record_of())
     number = await creating(journal)
     await journal.part_arrived(number, 1, "e")
@@ -389,6 +390,128 @@ async def test_a_journal_that_another_process_never_lets_go_of_is_done_without(
         writer.execute("BEGIN IMMEDIATE")
         await journal.open()
         assert "locked" in await does_without(journal, warnings)
+    assert set_aside(path) == []
+
+
+@contextmanager
+def written_to(path):
+    """What it is like when another process writes and writes."""
+    with closing(sqlite3.connect(path)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        yield
+
+
+async def test_a_journal_that_was_busy_is_tried_again(journal, path, warnings, monkeypatch):
+    monkeypatch.setattr(journal_file, "_PATIENCE", 0.01)
+    monkeypatch.setattr(journal_file, "_PAUSE", 0.0)
+    await journal.begin(record_of())
+    with written_to(path):
+        for _ in range(3):
+            assert await creating(journal) == 0
+    assert await creating(journal) > 0
+    assert set_aside(path) == []
+    (warning,) = warnings()
+    assert "locked" in warning
+
+
+async def test_a_journal_that_was_busy_is_not_waited_for_with_every_call(
+    journal, path, monkeypatch
+):
+    monkeypatch.setattr(journal_file, "_PATIENCE", 0.01)
+    monkeypatch.setattr(journal_file, "_PAUSE", 1000.0)
+    await journal.begin(record_of())
+    with written_to(path):
+        assert await creating(journal) == 0
+    assert await creating(journal) == 0
+    assert await journal.record(ACCOUNT, "r1") is None
+
+
+async def test_on_a_disk_that_has_room_again_there_is_a_journal_again(
+    journal, path, warnings, monkeypatch
+):
+    monkeypatch.setattr(journal_file, "_PAUSE", 0.0)
+    await journal.begin(record_of())
+    number = await creating(journal)
+    with file_size_limit(path.with_name("journal.db-wal").stat().st_size):
+        await journal.part_arrived(number, 1, "e")
+    await journal.part_arrived(number, 2, "e")
+    await journal.leave(ACCOUNT, "r1")
+    await journal.begin(record_of())
+    assert (await journal.claim(ACCOUNT, "r1", key_of())).parts == {2: "e"}
+    assert (set_aside(path), len(warnings())) == ([], 1)
+
+
+async def test_a_record_that_was_begun_without_the_journal_is_in_it_later(
+    journal, path, monkeypatch
+):
+    monkeypatch.setattr(journal_file, "_PATIENCE", 0.01)
+    monkeypatch.setattr(journal_file, "_PAUSE", 0.0)
+    await journal.begin(record_of("r2"))
+    with written_to(path):
+        await journal.begin(record_of(notes="boot"))
+    assert await creating(journal) > 0
+    assert (await journal.record(ACCOUNT, "r1")).notes == ""
+
+
+@pytest.mark.parametrize("pause", [0.0, 1000.0], ids=["while it runs", "when it closes"])
+async def test_a_record_says_that_notes_are_missing(journal, path, monkeypatch, pause):
+    monkeypatch.setattr(journal_file, "_PATIENCE", 0.01)
+    monkeypatch.setattr(journal_file, "_PAUSE", pause)
+    await journal.begin(record_of(notes="boot"))
+    await journal.begin(record_of("r2", notes="boot"))
+    await journal.leave(ACCOUNT, "r2")
+    with written_to(path):
+        assert await creating(journal) == 0
+        await journal.leave(ACCOUNT, "r1")
+    if not pause:
+        assert (await journal.record(ACCOUNT, "r1")).notes == ""
+    await journal.aclose()
+    await journal.open()
+    assert (await journal.record(ACCOUNT, "r1")).notes == ""
+    assert (await journal.record(ACCOUNT, "r2")).notes == "boot"  # nobody was at it
+
+
+async def test_a_call_that_cannot_be_kept_is_a_note_that_is_missing(journal):
+    await journal.begin(record_of(notes="boot"))
+    await journal.part_arrived(1, 2**70, "too large a number")
+    assert (await journal.record(ACCOUNT, "r1")).notes == ""
+
+
+@pytest.mark.parametrize(
+    "how", [lambda path: path.unlink(), damage_in_use], ids=["deleted", "damaged"]
+)
+async def test_a_journal_made_anew_has_the_lock_of_each_record_and_says_that_notes_are_missing(
+    journal, path, how
+):
+    await journal.begin(record_of(lock_id="l1", notes="boot"))
+    journal.note_lock(ACCOUNT, "r1", "l2")
+    assert (await journal.record(ACCOUNT, "r1")).notes == "boot"
+    how(path)
+    saved = await journal.record(ACCOUNT, "r1")
+    assert (saved.lock_id, saved.notes) == ("l2", "")
+
+
+async def test_a_record_that_is_gone_on_with_as_the_journal_is_lost_has_lost_its_notes(
+    journal, path
+):
+    await journal.begin(record_of(notes="boot"))
+    await journal.leave(ACCOUNT, "r1")
+    path.unlink()
+    await journal.begin(record_of(notes="boot"))
+    assert (await journal.record(ACCOUNT, "r1")).notes == ""
+
+
+async def test_what_is_wrong_and_no_damage_leaves_the_file_where_it_is(
+    journal, path, warnings, monkeypatch
+):
+    def fail(store, *_):
+        store._run("SELECT 1 FROM nowhere")
+
+    await journal.begin(record_of())
+    monkeypatch.setattr(JournalStore, "record", fail)
+    assert await journal.record(ACCOUNT, "r1") is None
+    (warning,) = warnings()
+    assert "no such table" in warning
     assert set_aside(path) == []
 
 
