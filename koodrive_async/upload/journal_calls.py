@@ -25,15 +25,15 @@ _ONE_CALL: Final = (
 
 def make(
     connection: sqlite3.Connection, store: JournalStore, calls: Sequence[Call[Any]]
-) -> tuple[list[Any], bool]:
-    """Make calls, and return what they gave, and whether the journal took them all.
+) -> list[Any]:
+    """Make calls, and return what they gave.
 
     :param connection: In a transaction.
     :raises sqlite3.Error: None of them can be made.
     """
     connection.execute("SAVEPOINT calls")
     try:
-        return [call.function(store) for call in calls], True
+        return [call.function(store) for call in calls]
     except sqlite3.Error as error:
         if not isinstance(error, _ONE_CALL):
             raise
@@ -41,13 +41,10 @@ def make(
         pass
     connection.execute("ROLLBACK TO calls")
     # one of them is not right: the others have to do without
-    made = [_make_one(connection, store, call) for call in calls]
-    return [result for result, _ in made], all(taken for _, taken in made)
+    return [_make_one(connection, store, call) for call in calls]
 
 
-def _make_one(
-    connection: sqlite3.Connection, store: JournalStore, call: Call[Any]
-) -> tuple[Any, bool]:
+def _make_one(connection: sqlite3.Connection, store: JournalStore, call: Call[Any]) -> Any:
     connection.execute("SAVEPOINT call")
     try:
         result = call.function(store)
@@ -59,7 +56,7 @@ def _make_one(
         logger.exception("the journal does not take this")
     else:
         connection.execute("RELEASE call")
-        return result, True
+        return result
     connection.execute("ROLLBACK TO call")
     connection.execute("RELEASE call")
-    return call.otherwise, False
+    return call.otherwise
