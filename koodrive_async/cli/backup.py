@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -20,18 +22,20 @@ from koodrive_async.cli.report import Report
 from koodrive_async.cli.resuming import RepeatableCommand, called_again, named
 from koodrive_async.cli.running import run
 from koodrive_async.cli.uploading import Tally, upload_path
-from koodrive_async.cli.wording import count_text
+from koodrive_async.cli.wording import count_text, printable
 from koodrive_async.client import KooDrive
 from koodrive_async.config import Limits, Timeouts
 from koodrive_async.errors import InvalidArgument, KooDriveError
 from koodrive_async.tasks import task_group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from koodrive_async.backup import BackupSession
     from koodrive_async.cli.machine import Machine
     from koodrive_async.models import Module
+
+_JOURNAL_LOG: Final = "koodrive_async.upload.journal_file"
 
 _CLEANUP: Final = 0.5
 """Seconds for giving the lock back; there is one for everything, ``interruption.PATIENCE``."""
@@ -171,7 +175,7 @@ def backup(
     last_words = LastWords(lambda: f"interrupted: {_so_far(job, tally)}")
     began = time.perf_counter()
     try:
-        with Screen(tally.hashing, tally.sending) as screen:
+        with _telling_of_the_journal(), Screen(tally.hashing, tally.sending) as screen:
             run(partial(_back_up, drive, job, tally, screen), last_words)
     except Interrupted as interrupted:
         last_words.end(interrupted.number)
@@ -184,6 +188,22 @@ def backup(
     if tally.failed:
         click.echo(f"error: {count_text(tally.failed, 'file')} not backed up", err=True)
         raise click.exceptions.Exit(ExitCode.FAILED)
+
+
+@contextmanager
+def _telling_of_the_journal() -> Iterator[None]:
+    """Say afterwards what was wrong with the journal: nobody would look into a log for it."""
+    heard: list[logging.LogRecord] = []
+    logger = logging.getLogger(_JOURNAL_LOG)
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = heard.append  # type: ignore[assignment]  # all that this one does
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        for record in heard:
+            click.echo(f"warning: {printable(record.getMessage())}", err=True)
 
 
 def _journal(given: str) -> str | None:

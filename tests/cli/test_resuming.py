@@ -258,3 +258,32 @@ async def test_a_service_that_answers_nothing_is_given_up(report):
     await report.tell(failure(gone()))
     with pytest.raises(ConnectionFailed):
         await report.tell(failure(gone()))
+
+
+@pytest.mark.usefixtures("koodrive_environment")
+def test_without_a_journal_the_record_of_another_folder_is_not_gone_on_with(
+    invoke, interrupted, tree, tmp_path
+):
+    record = interrupted(tree, "--journal", "OFF")
+    other = tmp_path / "other"
+    other.mkdir()
+    assert NONE in invoke("backup", other, "--resume", "--journal", "off").stdout
+    again = invoke("backup", tree, "--resume", "--journal", "off")
+    assert facts(again.stdout)["record"] == record
+
+
+@pytest.mark.usefixtures("koodrive_environment")
+def test_a_damaged_journal_is_told_of_and_costs_nothing(invoke, tree, tmp_path, koodrive_emulator):
+    journal = tmp_path / "journal.db"
+    journal.write_bytes(b"no database at all" * 1000)
+    done = invoke("backup", tree, "--journal", journal)
+    assert done.exit_code == 0
+    assert done.stderr.startswith("warning: the journal ")
+    assert "set aside" in done.stderr
+    assert_is_backed_up(koodrive_emulator, tree)
+
+
+@pytest.mark.usefixtures("koodrive_environment")
+def test_a_journal_needs_a_name(invoke, tree):
+    done = invoke("backup", tree, "--journal", "")
+    assert (done.exit_code, done.stderr) == (2, "error: --journal must name a file, or be off\n")
