@@ -181,3 +181,37 @@ async def test_nothing_is_written_after_the_lock_was_lost(koodrive_emulator):
     assert [type(outcome) for outcome in ended] == [LockLost]
     assert koodrive_emulator.seen.count("files.complete") == 0
     assert koodrive_emulator.seen.count("records.complete") == 0
+
+
+async def test_after_a_loss_nothing_goes_into_a_record_that_somebody_has_completed(
+    koodrive_emulator, device_id
+):
+    async with connect(koodrive_emulator) as drive:
+
+        async def back_up():
+            async with drive.backup(device_id, Module.FOLDER) as session:
+                await session.upload(b"before", name="before.txt")
+                async with drive.locks.hold(Module.ALBUM) as other:
+                    record_id = session.record.record_id
+                    await drive.records.complete(record_id, lock_id=other.lock_id)
+                koodrive_emulator.faults.add(Fault("expired-lock", "files.create", times=1))
+                await session.upload(b"after", name="after.txt")
+
+        with pytest.raises(LockLost, match="takes no more files: its status is COMPLETED"):
+            await back_up()
+    assert [file.name for file in koodrive_emulator.files()] == ["before.txt"]
+    assert koodrive_emulator.locks() == ()
+
+
+async def test_a_lock_that_is_lost_while_the_record_is_completed_is_no_failure(
+    koodrive_emulator, device_id, drive
+):
+    koodrive_emulator.faults.add(
+        Fault("lost-answer", "records.complete", times=1),
+        Fault("expired-lock", "records.complete", times=1, after=1),
+    )
+    async with drive.backup(device_id, Module.FOLDER) as session:
+        await session.upload(b"bytes", name="a.txt")
+    record = await drive.records.get(session.record.record_id)
+    assert record.status is RecordStatus.COMPLETED
+    assert koodrive_emulator.locks() == ()
