@@ -25,15 +25,15 @@ _ONE_CALL: Final = (
 
 def make(
     connection: sqlite3.Connection, store: JournalStore, calls: Sequence[Call[Any]]
-) -> list[Any]:
-    """Make calls, and return what they gave.
+) -> tuple[list[Any], bool]:
+    """Make calls, and return what they gave, and whether the journal took them all.
 
     :param connection: In a transaction.
     :raises sqlite3.Error: None of them can be made.
     """
     connection.execute("SAVEPOINT calls")
     try:
-        return [call.function(store) for call in calls]
+        return [call.function(store) for call in calls], True
     except sqlite3.Error as error:
         if not isinstance(error, _ONE_CALL):
             raise
@@ -41,10 +41,13 @@ def make(
         pass
     connection.execute("ROLLBACK TO calls")
     # one of them is not right: the others have to do without
-    return [_make_one(connection, store, call) for call in calls]
+    made = [_make_one(connection, store, call) for call in calls]
+    return [result for result, _ in made], all(taken for _, taken in made)
 
 
-def _make_one(connection: sqlite3.Connection, store: JournalStore, call: Call[Any]) -> Any:
+def _make_one(
+    connection: sqlite3.Connection, store: JournalStore, call: Call[Any]
+) -> tuple[Any, bool]:
     connection.execute("SAVEPOINT call")
     try:
         result = call.function(store)
@@ -56,7 +59,7 @@ def _make_one(connection: sqlite3.Connection, store: JournalStore, call: Call[An
         logger.exception("the journal does not take this")
     else:
         connection.execute("RELEASE call")
-        return result
+        return result, True
     connection.execute("ROLLBACK TO call")
     connection.execute("RELEASE call")
-    return call.otherwise
+    return call.otherwise, False

@@ -79,6 +79,8 @@ class SavedRecord:
     :param root: The folder that is backed up, when it is one.
     :param lock_id: The backup lock it was last written under.
     :param begun: Seconds since 1970.
+    :param notes: Under which boot of the machine everything was noted; empty when notes may be
+        missing.
     """
 
     account: str
@@ -88,6 +90,7 @@ class SavedRecord:
     root: str | None = None
     lock_id: str | None = None
     begun: float
+    notes: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import attrs
 from filelock import FileLock
 
 from koodrive_async.upload.journal_calls import make
@@ -77,6 +78,8 @@ class JournalFile:
         self._given_up = False
         self._again_at = 0.0
         self._was_told = False
+        self._is_incomplete = False
+        self._incomplete: set[tuple[str, str]] = set()
 
     def transact(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Make calls in one transaction, and return what they gave once it is committed.
@@ -94,10 +97,14 @@ class JournalFile:
                 return self._commit(calls)
             except (sqlite3.Error, OSError, NotImplementedError, Unusable) as error:
                 self._do_without(error)
+        self._miss()
         return [call.otherwise for call in calls]
 
     def close(self) -> None:
-        """Close it."""
+        """Close it, having tried once more to note what was missed."""
+        if self._incomplete:
+            self._again_at = 0.0
+            self.transact([])
         self._disconnect()
 
     def _do_without(self, error: Exception) -> None:
@@ -107,6 +114,11 @@ class JournalFile:
         level = logging.INFO if self._was_told else logging.WARNING
         self._was_told = True
         logger.log(level, "going on without the journal %s: %s", self._path, error)
+
+    def _miss(self) -> None:
+        """Have it noted, as soon as that is possible, that something was not."""
+        self._is_incomplete = True
+        self._incomplete.update(self._records)  # they may be left by then
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -119,19 +131,32 @@ class JournalFile:
         store = JournalStore(connection, self._clock)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = make(connection, store, calls)
+            if self._is_incomplete:
+                self._note_what_is_missing(store)  # for those of the calls that read it
+            results, all_taken = make(connection, store, calls)
+            if self._is_incomplete or not all_taken:
+                self._note_what_is_missing(store)
             connection.execute("COMMIT")
         except BaseException:
+            self._miss()
             if connection.in_transaction:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
             raise
+        self._is_incomplete = False
+        self._incomplete.clear()
         return results
+
+    def _note_what_is_missing(self, store: JournalStore) -> None:
+        for account, record_id in {*self._incomplete, *self._records}:
+            store.notes_are_missing(account, record_id)
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and self._file == _file_at(self._path):
             return self._connection
-        self._disconnect()  # another process has set it aside, or somebody deleted it
+        self._disconnect()
+        # when it is not the first time, another process has set it aside, or somebody deleted it
+        self._is_incomplete = self._is_incomplete or self._file is not None
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _opening(self._path):
             _make(self._path)
@@ -148,7 +173,7 @@ class JournalFile:
         store.prune_records(KEPT_DAYS, self._in_use)
         for (account, record_id), record in self._records.items():
             if store.record(account, record_id) is None:
-                store.begin(record)
+                store.begin(attrs.evolve(record, notes=""))  # what was noted is gone
         connection.execute("COMMIT")
         _shrink(connection)
 

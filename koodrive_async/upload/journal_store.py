@@ -28,7 +28,7 @@ SCHEMA: Final = (
     """CREATE TABLE records (
         number INTEGER PRIMARY KEY, account TEXT NOT NULL, record_id TEXT NOT NULL,
         device_id TEXT NOT NULL, module TEXT NOT NULL, root TEXT, lock_id TEXT,
-        begun REAL NOT NULL, used REAL NOT NULL, run INTEGER NOT NULL,
+        begun REAL NOT NULL, used REAL NOT NULL, run INTEGER NOT NULL, notes TEXT NOT NULL,
         UNIQUE (account, record_id)
     )""",
     """CREATE TABLE uploads (
@@ -93,10 +93,10 @@ class JournalStore:
         """Note a record, or that it is gone on with: what was begun before is an earlier run's."""
         self._run(
             "INSERT INTO records (account, record_id, device_id, module, root, lock_id, begun,"
-            " used, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)"
+            " notes, used, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)"
             " ON CONFLICT (account, record_id) DO UPDATE SET device_id = excluded.device_id,"
             " module = excluded.module, root = excluded.root, lock_id = excluded.lock_id,"
-            " used = excluded.used, run = run + 1",
+            " notes = excluded.notes, used = excluded.used, run = run + 1",
             (
                 record.account,
                 record.record_id,
@@ -105,6 +105,7 @@ class JournalStore:
                 None if record.root is None else json.dumps(record.root),
                 record.lock_id,
                 record.begun,
+                record.notes,
                 self._clock(),
             ),
         )
@@ -133,6 +134,13 @@ class JournalStore:
         self._run(
             "UPDATE records SET lock_id = ? WHERE account = ? AND record_id = ?",
             (lock_id, account, record_id),
+        )
+
+    def notes_are_missing(self, account: str, record_id: str) -> None:
+        """Note that not everything of a record was noted."""
+        self._run(
+            "UPDATE records SET notes = '' WHERE account = ? AND record_id = ?",
+            (account, record_id),
         )
 
     def forget_some_uploads(self, account: str, record_id: str, count: int) -> bool:
@@ -167,7 +175,7 @@ class JournalStore:
     def overview(self) -> list[Overview]:
         """Return the records of all accounts, newest first."""
         rows = self._run(
-            "SELECT account, record_id, device_id, module, root, lock_id, begun,"
+            "SELECT account, record_id, device_id, module, root, lock_id, begun, notes,"
             " (SELECT count(*) FROM uploads WHERE record = records.number),"
             " (SELECT count(outcome) FROM uploads WHERE record = records.number),"
             " (SELECT count(*) FROM uploads JOIN parts ON upload = uploads.number"
@@ -271,11 +279,13 @@ class JournalStore:
         self._run("DELETE FROM uploads WHERE number = ?", (number,))
 
 
-_RECORDS: Final = "SELECT account, record_id, device_id, module, root, lock_id, begun FROM records"
+_RECORDS: Final = (
+    "SELECT account, record_id, device_id, module, root, lock_id, begun, notes FROM records"
+)
 
 
 def _record(row: tuple[Any, ...]) -> SavedRecord:
-    account, record_id, device_id, module, root, lock_id, begun = row
+    account, record_id, device_id, module, root, lock_id, begun, notes = row
     return SavedRecord(
         account=account,
         record_id=record_id,
@@ -284,6 +294,7 @@ def _record(row: tuple[Any, ...]) -> SavedRecord:
         root=None if root is None else json.loads(root),
         lock_id=lock_id,
         begun=begun,
+        notes=notes,
     )
 
 

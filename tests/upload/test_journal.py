@@ -271,13 +271,20 @@ async def test_the_hash_of_a_file_that_was_just_changed_is_not_kept(journal):
 
 
 async def test_a_record_is_as_it_was_begun(journal):
-    record = record_of("r2", root=None, lock_id="l1")
+    record = record_of("r2", root=None, lock_id="l1", notes="boot")
     await journal.begin(record)
     assert await journal.record(ACCOUNT, "r2") == record
     journal.note_lock(ACCOUNT, "r2", "l2")
     assert await journal.record(ACCOUNT, "r2") == attrs.evolve(record, lock_id="l2")
     assert await journal.record(ACCOUNT, "r3") is None
     assert await journal.record("somebody else", "r2") is None
+
+
+async def test_who_goes_on_with_a_record_says_whether_notes_may_be_missing(journal):
+    for notes in ("boot", "", "another boot"):
+        await journal.leave(ACCOUNT, "r1")
+        await journal.begin(record_of(notes=notes))
+        assert (await journal.record(ACCOUNT, "r1")).notes == notes
 
 
 async def test_a_record_is_begun_once_at_a_time(journal):

@@ -448,20 +448,57 @@ async def test_a_record_that_was_begun_without_the_journal_is_in_it_later(
     monkeypatch.setattr(journal_file, "_PAUSE", 0.0)
     await journal.begin(record_of("r2"))
     with written_to(path):
-        await journal.begin(record_of())
+        await journal.begin(record_of(notes="boot"))
     assert await creating(journal) > 0
-    assert await journal.record(ACCOUNT, "r1") is not None
+    assert (await journal.record(ACCOUNT, "r1")).notes == ""
+
+
+@pytest.mark.parametrize("pause", [0.0, 1000.0], ids=["while it runs", "when it closes"])
+async def test_a_record_says_that_notes_are_missing(journal, path, monkeypatch, pause):
+    monkeypatch.setattr(journal_file, "_PATIENCE", 0.01)
+    monkeypatch.setattr(journal_file, "_PAUSE", pause)
+    await journal.begin(record_of(notes="boot"))
+    await journal.begin(record_of("r2", notes="boot"))
+    await journal.leave(ACCOUNT, "r2")
+    with written_to(path):
+        assert await creating(journal) == 0
+        await journal.leave(ACCOUNT, "r1")
+    if not pause:
+        assert (await journal.record(ACCOUNT, "r1")).notes == ""
+    await journal.aclose()
+    await journal.open()
+    assert (await journal.record(ACCOUNT, "r1")).notes == ""
+    assert (await journal.record(ACCOUNT, "r2")).notes == "boot"  # nobody was at it
+
+
+async def test_a_call_that_cannot_be_kept_is_a_note_that_is_missing(journal):
+    await journal.begin(record_of(notes="boot"))
+    await journal.part_arrived(1, 2**70, "too large a number")
+    assert (await journal.record(ACCOUNT, "r1")).notes == ""
 
 
 @pytest.mark.parametrize(
     "how", [lambda path: path.unlink(), damage_in_use], ids=["deleted", "damaged"]
 )
-async def test_a_journal_made_anew_has_the_lock_of_each_record(journal, path, how):
-    await journal.begin(record_of(lock_id="l1"))
+async def test_a_journal_made_anew_has_the_lock_of_each_record_and_says_that_notes_are_missing(
+    journal, path, how
+):
+    await journal.begin(record_of(lock_id="l1", notes="boot"))
     journal.note_lock(ACCOUNT, "r1", "l2")
-    assert (await journal.record(ACCOUNT, "r1")).lock_id == "l2"
+    assert (await journal.record(ACCOUNT, "r1")).notes == "boot"
     how(path)
-    assert (await journal.record(ACCOUNT, "r1")).lock_id == "l2"
+    saved = await journal.record(ACCOUNT, "r1")
+    assert (saved.lock_id, saved.notes) == ("l2", "")
+
+
+async def test_a_record_that_is_gone_on_with_as_the_journal_is_lost_has_lost_its_notes(
+    journal, path
+):
+    await journal.begin(record_of(notes="boot"))
+    await journal.leave(ACCOUNT, "r1")
+    path.unlink()
+    await journal.begin(record_of(notes="boot"))
+    assert (await journal.record(ACCOUNT, "r1")).notes == ""
 
 
 async def test_what_is_wrong_and_no_damage_leaves_the_file_where_it_is(
