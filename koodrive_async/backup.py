@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 import anyio.to_thread
+import attrs
 
 from koodrive_async.errors import ClientClosed, InvalidArgument, NotFound
 from koodrive_async.models import AutoRename, RecordStatus
@@ -22,6 +23,7 @@ from koodrive_async.upload import (
     SavedRecord,
     UploadBatch,
     UploadItem,
+    boot_id,
     tree_items,
 )
 
@@ -96,6 +98,8 @@ class BackupSession:
         self._record: BackupRecord | None = None
         self._group: TaskGroup | None = None
         self._begun: str | None = None
+        self._knows_names = False
+        self._boot = ""
         self._completing = self._completed = self._is_of_no_more_use = False
 
     @property
@@ -255,6 +259,7 @@ class BackupSession:
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
         self._journal = self._uploader.means.journal
+        self._boot = await anyio.to_thread.run_sync(boot_id)
         if self._root is not None:
             self._root = await anyio.to_thread.run_sync(os.path.abspath, self._root)
         try:
@@ -288,8 +293,10 @@ class BackupSession:
             return None
         journal = _opened(self._journal)
         saved = await journal.record(self._account, self._resume)
-        await journal.begin(saved or self._saved(self._resume, None))
+        unknown = attrs.evolve(self._saved(self._resume, None), notes="")
+        await journal.begin(saved or unknown)
         self._begun = self._resume
+        self._knows_names = bool(saved and self._boot and saved.notes == self._boot)
         return None if saved is None else saved.lock_id
 
     async def _open_record(self, lease: Lease) -> None:
@@ -320,7 +327,7 @@ class BackupSession:
             )
         listed = [file async for file in self._files.list(self._resume)]
         noted = await journal.stored_names(self._account, self._resume)
-        self._content = RecordFiles(self._resume, listed, noted)
+        self._content = RecordFiles(self._resume, listed, noted if self._knows_names else None)
 
     async def _known_records(self) -> set[str]:
         """Return records that the one that is going to be created certainly is not."""
@@ -383,6 +390,7 @@ class BackupSession:
             root=None if self._root is None else os.fspath(self._root),
             lock_id=lock_id,
             begun=time.time(),
+            notes=self._boot,
         )
 
     async def _uploads_of_other_tasks(self) -> None:

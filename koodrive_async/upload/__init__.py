@@ -6,7 +6,7 @@ from koodrive_async.upload.batch import UploadBatch
 from koodrive_async.upload.delivery import Destination
 from koodrive_async.upload.engine import Uploader
 from koodrive_async.upload.item import UploadItem
-from koodrive_async.upload.journal import Journal, SavedRecord, default_path
+from koodrive_async.upload.journal import Journal, SavedRecord, boot_id, default_path
 from koodrive_async.upload.plan import Plan, PlannedPart, plan_parts
 from koodrive_async.upload.progress import OnProgress, Phase, Progress
 from koodrive_async.upload.receipt import Outcome, Seconds, UploadFailure, UploadReceipt
@@ -32,6 +32,7 @@ __all__ = [
     "UploadItem",
     "UploadReceipt",
     "Uploader",
+    "boot_id",
     "default_path",
     "plan_parts",
     "tree_items",

@@ -22,7 +22,7 @@ from koodrive_async.transport.retry import Attempts, may_have_acted
 from koodrive_async.upload.urls import BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from koodrive_async.models import BackupFile, NewBackupFile
     from koodrive_async.upload.means import Means
@@ -50,6 +50,7 @@ class Creation:
     :param name: What it was to be called.
     :param mark: What tells it from others of that name.
     :param uncertain: It may be there already.
+    :param on_name: Awaited with each other name, before that is asked for.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Creation:
         name: str,
         mark: str,
         uncertain: bool,
+        on_name: Callable[[str], Awaitable[None]],
     ) -> None:
+        self._on_name = on_name
         self._means = means
         self._record = record
         self._file = file
@@ -97,6 +100,8 @@ class Creation:
         refusal: DuplicateFileName | None = None
         for name, certain in islice(self._names(), _MOST_NAMES):
             file = attrs.evolve(self._file, file_name=name, auto_rename=AutoRename.REJECT)
+            if name != self._file.file_name:
+                await self._on_name(name)
             try:
                 return await self._ask(lock_id, file)
             except DuplicateFileName as taken:

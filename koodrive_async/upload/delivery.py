@@ -23,6 +23,7 @@ from koodrive_async.models import AutoRename, CreatedBackupFile, MultiPartInfo, 
 from koodrive_async.transport.retry import Attempts
 from koodrive_async.upload.chain import suspects, wrong_parts
 from koodrive_async.upload.creation import Creation
+from koodrive_async.upload.journal import key_of_a_stream
 from koodrive_async.upload.parts import PartsUpload
 from koodrive_async.upload.urls import PartUrls
 
@@ -155,7 +156,7 @@ class Delivery:
 
         That it was begun and completed is noted of each.
         """
-        return self.content.fingerprint is None
+        return self.key is not None and self.content.fingerprint is None
 
     # --- creating ------------------------------------------------------------------------------
 
@@ -219,31 +220,53 @@ class Delivery:
         is_free = True
         if self._stored_as is None:
             self._stored_as, is_free = self._take_name()
-        if self.key is not None and self._number is None:
-            self._number = (
-                await self.means.journal.creating(
-                    self.destination.account,
-                    record.record_id,
-                    self.key,
-                    stored_name=self._stored_as,
-                    sha256=self.fingerprint.sha256,
-                )
-                or None
-            )
+        if self._number is None:
+            self._number = await self._note(self._stored_as)
+        if self._number is None and self.means.journal.path is not None and self._renames:
+            # a name that nobody will know of later must be nobody else's
+            self._stored_as = record.marked_name(self.name, self.item.parent_folder, self.mark)
         return Creation(
             self.means,
             record,
             self._new_file(self._stored_as),
             # what an earlier run may have left under a name that was not noted can be anybody's
-            certain=is_noted or (is_free and not (record.resumed and self._stored_as == self.name)),
+            certain=is_noted or (is_free and (record.knows_names or self._stored_as != self.name)),
             name=self.name,
             mark=self.mark,
             uncertain=self._uncertain or record.resumed,
+            on_name=self._note_name,
         )
+
+    async def _note_name(self, name: str) -> None:
+        self._stored_as = name
+        if self._number is not None:
+            await self.means.journal.renamed(self._number, name)
+
+    async def _note(self, name: str) -> int | None:
+        """Note that the file is about to be created; return its number, if there is a journal."""
+        item = self.item
+        key = self.key or key_of_a_stream(
+            name=self.name,
+            description=item.description,
+            part_size=self.plan.part_size,
+            parent_folder=item.parent_folder,
+        )
+        number = await self.means.journal.creating(
+            self.destination.account,
+            self.destination.record.record_id,
+            key,
+            stored_name=name,
+            sha256=self.fingerprint.sha256,
+        )
+        return number or None
+
+    @property
+    def _renames(self) -> bool:
+        return self.item.auto_rename is AutoRename.RENAME
 
     def _take_name(self) -> tuple[str, bool]:
         record, item = self.destination.record, self.item
-        if item.auto_rename is AutoRename.RENAME:
+        if self._renames:
             return record.free_name(self.name, item.parent_folder, self.mark), True
         return self.name, record.take_name(self.name, item.parent_folder)
 

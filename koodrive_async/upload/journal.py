@@ -16,6 +16,8 @@ from koodrive_async.upload.journal_entries import (
     SavedRecord,
     SavedUpload,
     UploadKey,
+    boot_id,
+    key_of_a_stream,
 )
 from koodrive_async.upload.journal_locks import RecordLocks, locks_of
 from koodrive_async.upload.journal_thread import JournalThread
@@ -34,7 +36,9 @@ __all__ = [
     "SavedRecord",
     "SavedUpload",
     "UploadKey",
+    "boot_id",
     "default_path",
+    "key_of_a_stream",
 ]
 
 SETTING: Final = "KOODRIVE_JOURNAL"
@@ -246,6 +250,13 @@ class Journal:
         if self._thread is not None:
             self._thread.put(
                 lambda store: store.created(number, file_id, stored_name, container_id)
+            )
+
+    async def renamed(self, number: int, stored_name: str) -> None:
+        """Note under which other name a file is about to be created; committed at the return."""
+        if self._thread is not None:
+            await self._thread.ask(
+                lambda store: store.created(number, None, stored_name, None), None
             )
 
     async def part_arrived(self, number: int, part_number: int, etag: str | None) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import attrs
 
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
 
     from koodrive_async.hashing import Fingerprint
     from koodrive_async.upload.receipt import Outcome
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 _SECOND = 10**9
 _TICK = 20 * 10**6
@@ -129,3 +134,28 @@ class SavedUpload:
     container_id: str | None
     parts: Mapping[int, str | None]
     outcome: Outcome | None
+
+
+def boot_id() -> str:
+    """Return what tells this run of the machine from others; empty where the system does not say.
+
+    What was committed survives a process; a crash of the machine may lose the last of it.
+    """
+    with suppress(OSError):
+        return _BOOT.read_text(encoding="ascii").strip()
+    return ""
+
+
+def key_of_a_stream(
+    *, name: str, description: str | None, part_size: int, parent_folder: str | None
+) -> UploadKey:
+    """Return a key for an upload that no later run can go on with: it takes a name all the same."""
+    nowhere = FileIdentity(path=f"stream {uuid4()}", size=0, mtime_ns=0, ctime_ns=0, inode=0)
+    return UploadKey(
+        identity=nowhere,
+        name=name,
+        description=description,
+        part_size=part_size,
+        parent_folder=parent_folder,
+        container_id=None,
+    )

@@ -27,8 +27,10 @@ class RecordFiles:
 
     :param record_id: The record.
     :param listed: The files that an earlier run had completed; None when this run began the record.
-    :param noted: The names that it gave to files according to the journal.
+    :param noted: The names that it gave to files according to the journal; None when that may not
+        know them all.
     :ivar resumed: Whether an earlier run may have left more than is listed.
+    :ivar knows_names: Whether what has not taken a name here has none.
     :ivar container_id: The space that files go to which name none, once it is known.
     :ivar learning: Held by who is finding that out.
     :ivar has_asked: Whether somebody has tried to.
@@ -38,10 +40,11 @@ class RecordFiles:
         self,
         record_id: str,
         listed: Iterable[BackupFile] | None = None,
-        noted: Iterable[str] = (),
+        noted: Iterable[str] | None = None,
     ) -> None:
         self.record_id = record_id
         self.resumed = listed is not None
+        self.knows_names = not self.resumed or noted is not None
         self.container_id: str | None = None
         self.learning = anyio.Lock()
         self.has_asked = False
@@ -54,7 +57,7 @@ class RecordFiles:
             self._listed[file.file_id] = file
             self._by_content[_content(file.sha256, file.size)].append(file.file_id)
             self._names.add(hash((_ANYWHERE, file.file_name)))
-        self._names.update(hash((_ANYWHERE, name)) for name in noted)
+        self._names.update(hash((_ANYWHERE, name)) for name in noted or ())
 
     # --- names ---------------------------------------------------------------------------------
 
@@ -76,6 +79,10 @@ class RecordFiles:
         """
         names = chain((name,), marked_names(name, mark))
         return next(each for each in names if self.take_name(each, parent))
+
+    def marked_name(self, name: str, parent: str | None, mark: str) -> str:
+        """Take a name that no other file can have, whatever is known."""
+        return next(each for each in marked_names(name, mark) if self.take_name(each, parent))
 
     def _is_free(self, name: str, parent: str | None) -> bool:
         # of those that are listed nobody knows the folder
