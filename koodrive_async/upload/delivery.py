@@ -23,7 +23,6 @@ from koodrive_async.models import AutoRename, CreatedBackupFile, MultiPartInfo, 
 from koodrive_async.transport.retry import Attempts
 from koodrive_async.upload.chain import suspects, wrong_parts
 from koodrive_async.upload.creation import Creation
-from koodrive_async.upload.journal import key_of_a_stream
 from koodrive_async.upload.parts import PartsUpload
 from koodrive_async.upload.urls import PartUrls
 
@@ -71,7 +70,7 @@ class Delivery:
     What has been done is kept: when the lock is lost, what is being written is cancelled, and goes
     on under the next lock from where it was.
 
-    :param key: What the journal knows this upload by; None for a source it does not keep.
+    :param key: What the journal knows this upload by.
     :param saved: Where an earlier run had got to.
     :param on_arrived: Called with the bytes of each part that is there, once for each.
     :ivar retries: Parts that were sent again.
@@ -88,7 +87,7 @@ class Delivery:
     content: Content
     plan: Plan
     fingerprint: Fingerprint
-    key: UploadKey | None
+    key: UploadKey
     saved: SavedUpload | None
     on_arrived: Callable[[int], None]
     retries: int = 0
@@ -156,7 +155,7 @@ class Delivery:
 
         That it was begun and completed is noted of each.
         """
-        return self.key is not None and self.content.fingerprint is None
+        return self.content.identity is not None and self.content.fingerprint is None
 
     # --- creating ------------------------------------------------------------------------------
 
@@ -244,17 +243,10 @@ class Delivery:
 
     async def _note(self, name: str) -> int | None:
         """Note that the file is about to be created; return its number, if there is a journal."""
-        item = self.item
-        key = self.key or key_of_a_stream(
-            name=self.name,
-            description=item.description,
-            part_size=self.plan.part_size,
-            parent_folder=item.parent_folder,
-        )
         number = await self.means.journal.creating(
             self.destination.account,
             self.destination.record.record_id,
-            key,
+            self.key,
             stored_name=name,
             sha256=self.fingerprint.sha256,
         )

@@ -13,7 +13,7 @@ import attrs
 from koodrive_async.hashing import MIDSTATE_GRID
 from koodrive_async.threads import call_in_loop
 from koodrive_async.upload.delivery import Delivery
-from koodrive_async.upload.journal import UploadKey
+from koodrive_async.upload.journal import UploadKey, identity_of_bytes
 from koodrive_async.upload.progress import Phase, Progress
 from koodrive_async.upload.receipt import Seconds, UploadReceipt
 from koodrive_async.upload.record_files import marked_names
@@ -58,10 +58,10 @@ class FileUpload:
 
     async def run(self) -> UploadReceipt:
         """See it through; raises as :meth:`Uploader.upload`."""
-        key = self._key()
-        saved = await self._saved(key)
         fingerprint = await self._fingerprint()
         hashed = time.perf_counter()
+        key = self._key(fingerprint)
+        saved = await self._saved(key)
         if saved is not None and saved.sha256 != fingerprint.sha256:
             # it was changed so soon after it was written that only its bytes tell
             self.means.journal.forget_upload(saved.number)
@@ -109,11 +109,10 @@ class FileUpload:
 
     # --- what an earlier run has done ----------------------------------------------------------
 
-    def _key(self) -> UploadKey | None:
-        if self.content.identity is None:
-            return None
+    def _key(self, fingerprint: Fingerprint) -> UploadKey:
+        without_path = identity_of_bytes(fingerprint.sha256, fingerprint.size)
         return UploadKey(
-            identity=self.content.identity,
+            identity=self.content.identity or without_path,
             name=self.name,
             description=self.item.description,
             part_size=self.plan.part_size,
@@ -121,9 +120,9 @@ class FileUpload:
             container_id=self.item.container_id,
         )
 
-    async def _saved(self, key: UploadKey | None) -> SavedUpload | None:
+    async def _saved(self, key: UploadKey) -> SavedUpload | None:
         to = self.destination
-        if key is None or not to.record.resumed:
+        if not to.record.resumed:
             return None
         return await self.means.journal.claim(to.account, to.record.record_id, key)
 

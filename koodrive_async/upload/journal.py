@@ -17,7 +17,7 @@ from koodrive_async.upload.journal_entries import (
     SavedUpload,
     UploadKey,
     boot_id,
-    key_of_a_stream,
+    identity_of_bytes,
 )
 from koodrive_async.upload.journal_locks import RecordLocks, locks_of
 from koodrive_async.upload.journal_thread import JournalThread
@@ -38,7 +38,7 @@ __all__ = [
     "UploadKey",
     "boot_id",
     "default_path",
-    "key_of_a_stream",
+    "identity_of_bytes",
 ]
 
 SETTING: Final = "KOODRIVE_JOURNAL"
