@@ -51,8 +51,8 @@ class KooDrive:
     :param journal: Where to keep what a later run needs to go on where this one was interrupted: a
         file of your choice, on a local disk; None or ``"off"`` keeps nothing. By default,
         ``"auto"``, what ``KOODRIVE_JOURNAL`` of the environment says (a path, or ``off``), or a
-        file in the place that the system has for such state. Only uploads by path are in it, never
-        a token or a presigned URL.
+        file in the place that the system has for such state. How far they are is kept of uploads
+        by path, of others the name and digest; never a token or a presigned URL.
     :param verify_parts: Hash every part once more while it is sent, and compare with what was
         announced; without it the service alone does that. It costs processor time.
     :raises ConfigurationError: The endpoint is not a URL, or the user id cannot stand in a header.
