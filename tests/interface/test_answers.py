@@ -235,10 +235,10 @@ async def test_retry_after_is_read_as_seconds_or_as_a_date(scripted, header, sec
 
 async def test_the_emulators_refusals_arrive_with_everything(drive, koodrive_emulator):
     koodrive_emulator.faults.add(
-        Fault("error", "devices.bind", status=500, code="13000201", msg="INNER", retry_after=7)
+        Fault("error", "devices.unbind", status=500, code="13000201", msg="INNER", retry_after=7)
     )
     with pytest.raises(ServerFault) as caught:
-        await drive.devices.bind("m")
+        await drive.devices.unbind("1")
     error = caught.value
     assert (error.status, error.code, error.msg, error.retry_after) == (500, "13000201", "INNER", 7)
     assert error.attempts == 1
