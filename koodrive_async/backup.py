@@ -21,6 +21,7 @@ from koodrive_async.upload import (
     Destination,
     RecordFiles,
     SavedRecord,
+    SessionWatch,
     UploadBatch,
     UploadItem,
     boot_id,
@@ -35,7 +36,16 @@ if TYPE_CHECKING:
 
     from koodrive_async.models import BackupRecord, Module
     from koodrive_async.resources import Files, Lease, Locks, Records
-    from koodrive_async.upload import Journal, OnProgress, Source, Uploader, UploadReceipt
+    from koodrive_async.upload import (
+        Events,
+        FileTrace,
+        Journal,
+        OnProgress,
+        Source,
+        Totals,
+        Uploader,
+        UploadReceipt,
+    )
 
 T = TypeVar("T")
 
@@ -90,6 +100,7 @@ class BackupSession:
         self._uploader = uploader
         self._content: RecordFiles | None = None
         self._journal: Journal | None = None
+        self._watch = SessionWatch()
         self._containers: set[str] = set()
         self._uploads: set[anyio.CancelScope] = set()
         self._idle = anyio.Event()
@@ -117,6 +128,26 @@ class BackupSession:
         :raises ClientClosed: The session has not been entered.
         """
         return _opened(self._record)
+
+    @property
+    def totals(self) -> Totals:
+        """How far all files have come, in files and bytes."""
+        return self._watch.totals
+
+    @property
+    def traces(self) -> tuple[FileTrace, ...]:
+        """When what happened to the files that are done, the newest ones with 20,000 parts."""
+        return self._watch.traces
+
+    def events(self) -> Events:
+        """Watch what happens from now on, until the session ends; also before it is entered.
+
+        :returns: An async iterator of :data:`~koodrive_async.upload.Event`: files that begin, their
+            progress in two phases (at most ten times a second for each, acknowledged bytes only,
+            never backwards), parts that are sent again, and what became of each file. Each call
+            gives one of its own.
+        """
+        return self._watch.events()
 
     async def upload(
         self,
@@ -215,6 +246,7 @@ class BackupSession:
             sources,
             partial(self._upload, on_progress=on_progress),
             at_a_time=self._uploader.limits.files_in_flight,
+            on_failed_before=self._watch.failed_before,
             group=_opened(self._group),
         )
 
@@ -223,11 +255,13 @@ class BackupSession:
         destination = Destination(
             record=_opened(self._content), lease=self.lock, account=self._account
         )
+        watch = self._watch.file(item, on_progress)
         scope = anyio.CancelScope()
         self._uploads.add(scope)
         try:
-            with scope:
-                receipt = await self._uploader.upload(item, destination, on_progress)
+            with watch.told(), scope:
+                receipt = await self._uploader.upload(item, destination, watch)
+                watch.finished(receipt)
         finally:
             self._uploads.discard(scope)
             if not self._uploads:
@@ -245,7 +279,11 @@ class BackupSession:
         if self._context is not None:
             raise ClientClosed("a backup session is entered once: make another one")
         self._context = self._run()
-        await self._context.__aenter__()
+        try:
+            await self._context.__aenter__()
+        except BaseException:
+            self._watch.end()
+            raise
         return self
 
     async def __aexit__(
@@ -254,7 +292,10 @@ class BackupSession:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        return await _opened(self._context).__aexit__(kind, error, traceback)
+        try:
+            return await _opened(self._context).__aexit__(kind, error, traceback)
+        finally:
+            self._watch.end()
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:

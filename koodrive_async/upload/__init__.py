@@ -5,20 +5,44 @@ from __future__ import annotations
 from koodrive_async.upload.batch import UploadBatch
 from koodrive_async.upload.delivery import Destination
 from koodrive_async.upload.engine import Uploader
+from koodrive_async.upload.events import (
+    Event,
+    FileCancelled,
+    FileFailed,
+    FileFinished,
+    FileStarted,
+    OnProgress,
+    PartRetried,
+    Phase,
+    Progress,
+    Totals,
+)
 from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.journal import Journal, SavedRecord, boot_id, default_path
 from koodrive_async.upload.plan import Plan, PlannedPart, plan_parts
-from koodrive_async.upload.progress import OnProgress, Phase, Progress
 from koodrive_async.upload.receipt import Outcome, Seconds, UploadFailure, UploadReceipt
 from koodrive_async.upload.record_files import RecordFiles
 from koodrive_async.upload.source import Source
+from koodrive_async.upload.trace import FileTrace, HashSpan, PartSpan
 from koodrive_async.upload.tree import tree_items
+from koodrive_async.upload.watching import Events, FileWatch, SessionWatch
 
 __all__ = [
     "Destination",
+    "Event",
+    "Events",
+    "FileCancelled",
+    "FileFailed",
+    "FileFinished",
+    "FileStarted",
+    "FileTrace",
+    "FileWatch",
+    "HashSpan",
     "Journal",
     "OnProgress",
     "Outcome",
+    "PartRetried",
+    "PartSpan",
     "Phase",
     "Plan",
     "PlannedPart",
@@ -26,7 +50,9 @@ __all__ = [
     "RecordFiles",
     "SavedRecord",
     "Seconds",
+    "SessionWatch",
     "Source",
+    "Totals",
     "UploadBatch",
     "UploadFailure",
     "UploadItem",

@@ -46,6 +46,10 @@ _FATAL = (
 """Errors that every further file would meet as well."""
 
 
+def _nothing(_: UploadFailure) -> None:
+    """Nobody wants to know."""
+
+
 class UploadBatch:
     """Outcomes of many uploads, each as its file finishes.
 
@@ -56,6 +60,7 @@ class UploadBatch:
     :param upload: Uploads one.
     :param at_a_time: Files to work on at a time, with those whose outcome waits to be taken.
     :param group: Where the work runs.
+    :param on_failed_before: Told of failures that came instead of a source.
     :raises InvalidArgument: ``sources`` is itself a source.
     """
 
@@ -66,12 +71,13 @@ class UploadBatch:
         *,
         at_a_time: int,
         group: TaskGroup,
+        on_failed_before: Callable[[UploadFailure], None] = _nothing,
     ) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike):
             raise InvalidArgument("many sources are wanted, not one: put it into a list")
         self._group = group
-        self._work = _Work(sources, upload, at_a_time)
+        self._work = _Work(sources, upload, at_a_time, on_failed_before)
 
     def __aiter__(self) -> Self:
         return self
@@ -118,9 +124,11 @@ class _Work:
         sources: AsyncIterable[object] | Iterable[object],
         upload: UploadOne,
         at_a_time: int,
+        on_failed_before: Callable[[UploadFailure], None],
     ) -> None:
         self._sources = sources
         self._upload = upload
+        self._on_failed_before = on_failed_before
         self._scope = anyio.CancelScope()
         self._given_up = False
         self._fatal: Exception | None = None
@@ -169,6 +177,7 @@ class _Work:
 
     async def _outcome(self, source: object) -> Outcome:
         if isinstance(source, UploadFailure):
+            self._on_failed_before(source)
             return source
         item = source if isinstance(source, UploadItem) else UploadItem(source=source)  # type: ignore[arg-type]  # open_source refuses what is none
         try:

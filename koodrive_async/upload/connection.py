@@ -6,6 +6,7 @@ import contextlib
 import errno
 import http.client
 import os
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from koodrive_async.upload.answer import receive_answer
@@ -66,14 +67,20 @@ class StaleError(Exception):
 class StoreConnection:
     """A connection that one worker thread at a time sends parts on.
 
+    :ivar number: Counts the connections of a client.
     :ivar reusable: Whether another part can follow.
+    :ivar reading: Seconds that reading the source took for the last part.
     """
 
-    def __init__(self, sock: PatientSocket, timeouts: Timeouts, pace: Pace | None) -> None:
+    def __init__(
+        self, sock: PatientSocket, timeouts: Timeouts, pace: Pace | None, *, number: int = 1
+    ) -> None:
+        self.number = number
         self.sock = sock
         self._timeouts = timeouts
         self._pace = pace
         self.reusable = False
+        self.reading = 0.0
         self._watch = StallWatch(0, timeouts.stall, sock.queued)
 
     @property
@@ -99,6 +106,7 @@ class StoreConnection:
         :raises OSError: The body cannot be read.
         """
         kept, self.reusable = self.reusable, False
+        self.reading = 0.0
         if kept and not self.sock.is_quiet():
             raise StaleError
         self._watch = StallWatch(len(head) + size, self._timeouts.stall, self.sock.queued)
@@ -145,7 +153,9 @@ class StoreConnection:
 
     def _send_pieces(self, body: Body, offset: int, end: int, seen: Sha256 | None) -> bool:
         while offset < end:
+            began = time.perf_counter()
             piece = memoryview(body.read(offset, min(READ_AT_ONCE, end - offset)))
+            self.reading += time.perf_counter() - began
             if not piece:
                 raise OSError(errno.EIO, "a source ended before its size")
             if seen is not None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from koodrive_async.upload.receipt import Outcome
     from koodrive_async.upload.record_files import RecordFiles
     from koodrive_async.upload.source import Content
+    from koodrive_async.upload.watching import FileWatch
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Delivery:
 
     :param key: What the journal knows this upload by.
     :param saved: Where an earlier run had got to.
-    :param on_arrived: Called with the bytes of each part that is there, once for each.
+    :param watch: Hears of each part that is there, once, and of those that are sent again.
     :ivar retries: Parts that were sent again.
     :ivar resumed: Parts that an earlier run had sent.
     :ivar created: What the service said of the file.
@@ -89,7 +90,7 @@ class Delivery:
     fingerprint: Fingerprint
     key: UploadKey
     saved: SavedUpload | None
-    on_arrived: Callable[[int], None]
+    watch: FileWatch
     retries: int = 0
     resumed: int = 0
     created: CreatedBackupFile | None = None
@@ -331,6 +332,7 @@ class Delivery:
             self.plan,
             self._urls,
             name=self.name,
+            watch=self.watch,
             on_acknowledged=self._on_acknowledged,
             arrived=self._etags,
             fingerprint=self.fingerprint,
@@ -352,7 +354,7 @@ class Delivery:
     def _arrived(self, part: PlannedPart) -> None:
         if part.number not in self._reported:  # it may be sent again: progress only goes forward
             self._reported.add(part.number)
-            self.on_arrived(part.size)
+            self.watch.arrived(part.size)
 
     # --- completing ----------------------------------------------------------------------------
 

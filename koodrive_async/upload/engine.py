@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from koodrive_async.upload.item import UploadItem
     from koodrive_async.upload.journal import Journal
     from koodrive_async.upload.plan import Plan
-    from koodrive_async.upload.progress import OnProgress
     from koodrive_async.upload.receipt import UploadReceipt
+    from koodrive_async.upload.watching import FileWatch
 
 
 class Uploader:
@@ -98,10 +98,11 @@ class Uploader:
         return self._means
 
     async def upload(
-        self, item: UploadItem, destination: Destination, on_progress: OnProgress | None = None
+        self, item: UploadItem, destination: Destination, watch: FileWatch
     ) -> UploadReceipt:
         """Upload one file.
 
+        :param watch: Hears of it; what comes of it in the end is for the caller to tell.
         :raises InvalidArgument: A name, part size or source breaks a rule.
         :raises OSError: The source cannot be read.
         :raises SourceChanged: It changed meanwhile; nothing was completed.
@@ -118,6 +119,7 @@ class Uploader:
             plan_parts(0, item.part_size)  # refuses a bad one before anything is read
         began = time.perf_counter()
         async with open_source(item.source, means.short_work, means.memory) as content:
+            watch.opened(content.size)
             upload = FileUpload(
                 means=means,
                 item=item,
@@ -125,7 +127,7 @@ class Uploader:
                 name=name,
                 content=content,
                 plan=await _plan(means, content.size, item.part_size),
-                on_progress=on_progress,
+                watch=watch,
                 began=began,
             )
             return await upload.run()

@@ -14,7 +14,6 @@ from koodrive_async.hashing import MIDSTATE_GRID
 from koodrive_async.threads import call_in_loop
 from koodrive_async.upload.delivery import Delivery
 from koodrive_async.upload.journal import UploadKey, identity_of_bytes
-from koodrive_async.upload.progress import Phase, Progress
 from koodrive_async.upload.receipt import Seconds, UploadReceipt
 from koodrive_async.upload.record_files import marked_names
 
@@ -28,14 +27,11 @@ if TYPE_CHECKING:
     from koodrive_async.upload.journal import SavedUpload
     from koodrive_async.upload.means import Means
     from koodrive_async.upload.plan import Plan
-    from koodrive_async.upload.progress import OnProgress
     from koodrive_async.upload.source import Content
+    from koodrive_async.upload.watching import FileWatch
 
 _MARKS = 5
 """Marked names of one file that are looked for; a second one needs a twin in all but its path."""
-
-_REPORT_EVERY = 0.1
-"""Seconds between two reports of progress on the same file."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -51,10 +47,8 @@ class FileUpload:
     name: str
     content: Content
     plan: Plan
-    on_progress: OnProgress | None
+    watch: FileWatch
     began: float
-    _reported: float = 0.0
-    _arrived: int = 0
 
     async def run(self) -> UploadReceipt:
         """See it through; raises as :meth:`Uploader.upload`."""
@@ -76,7 +70,7 @@ class FileUpload:
             fingerprint=fingerprint,
             key=key,
             saved=saved,
-            on_arrived=self._on_arrived,
+            watch=self.watch,
         )
         if (listed := await self._listed(delivery)) is not None:
             return self._there_already(
@@ -84,7 +78,7 @@ class FileUpload:
             )
         outcome = await delivery.run()
         completed = time.perf_counter()
-        self._report(Phase.UPLOAD, self.plan.size, last=True)
+        self.watch.completed()
         created = delivery.created
         assert created is not None  # noqa: S101 - tells the type checker
         return UploadReceipt(
@@ -105,6 +99,7 @@ class FileUpload:
             ),
             container_id=await delivery.container_of(created.file_name),
             description=self.item.description,
+            trace=self.watch.trace(),
         )
 
     # --- what an earlier run has done ----------------------------------------------------------
@@ -158,7 +153,7 @@ class FileUpload:
     def _there_already(
         self, listed: BackupFile, sha256: str, container_id: str | None
     ) -> UploadReceipt:
-        self._report(Phase.UPLOAD, self.plan.size, last=True)
+        self.watch.completed()
         seconds = time.perf_counter() - self.began
         return UploadReceipt(
             outcome="exists",
@@ -172,42 +167,27 @@ class FileUpload:
             phases=Seconds(hash=seconds),
             container_id=container_id,
             description=self.item.description,
+            trace=self.watch.trace(),
         )
 
     # --- hashing -------------------------------------------------------------------------------
 
     async def _fingerprint(self) -> Fingerprint:
+        watch = self.watch
+        if self.content.fingerprint is not None:
+            watch.hashed_when_opened()
+            return self.content.fingerprint
         size = self.plan.part_size
         # midstates are needed at the part boundaries: the usual grid when they all lie on it
         grid = MIDSTATE_GRID if size % MIDSTATE_GRID == 0 else size
         report = partial(self._on_hashed, asyncio.get_running_loop())
-        found = await self.means.hashing.fingerprint(self.content, grid, report)
-        self._report(Phase.HASH, self.plan.size, last=True)
+        watch.hash_queued()
+        found = await self.means.hashing.fingerprint(
+            self.content, grid, report, on_began=watch.hash_began
+        )
+        watch.hashed()
         return found
 
     def _on_hashed(self, loop: asyncio.AbstractEventLoop, done: int) -> None:
-        if self.on_progress and time.monotonic() - self._reported >= _REPORT_EVERY:
-            call_in_loop(loop, self._report, Phase.HASH, done)
-
-    # --- progress ------------------------------------------------------------------------------
-
-    def _on_arrived(self, size: int) -> None:
-        self._arrived += size
-        if self._arrived < self.plan.size:  # the end is reported once, by run()
-            self._report(Phase.UPLOAD, self._arrived)
-
-    def _report(self, phase: Phase, done: int, *, last: bool = False) -> None:
-        now = time.monotonic()
-        if self.on_progress is None or (now - self._reported < _REPORT_EVERY and not last):
-            return
-        self._reported = now
-        self.on_progress(
-            Progress(
-                name=self.name,
-                phase=phase,
-                done=done,
-                total=self.plan.size,
-                description=self.item.description,
-                source=self.item.source,
-            )
-        )
+        if self.watch.wants_progress:
+            call_in_loop(loop, self.watch.hashing, done)

@@ -27,6 +27,10 @@ SAVED_EVERY = 64 * 1024 * 1024
 """Bytes that a killed process has to hash again, at the most."""
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class HashPool:
     """Hashes files in worker threads that have released the GIL.
 
@@ -49,12 +53,18 @@ class HashPool:
             hashing.stop()
 
     async def fingerprint(
-        self, content: Content, grid: int, report: Callable[[int], None]
+        self,
+        content: Content,
+        grid: int,
+        report: Callable[[int], None],
+        *,
+        on_began: Callable[[], None] = _nothing,
     ) -> Fingerprint:
         """Hash everything in one pass, or what is left of it to hash.
 
         :param grid: Bytes between two midstates.
         :param report: Called in the hashing thread with the number of bytes hashed so far.
+        :param on_began: Called in the loop when something is about to be hashed.
         :raises SourceChanged: A file is not what it was when it was opened.
         :raises ClientClosed: The pool was closed.
 
@@ -64,15 +74,18 @@ class HashPool:
             return content.fingerprint
         identity = content.identity
         if identity is None:
-            return await self._hash(content, grid, report)
+            return await self._hash(content, grid, report, on_began)
         saved = await self._journal.hash_of(identity)
         if saved is not None and saved.grid != grid:
             saved = None
         if saved is not None and saved.sha256 is not None:
             return Fingerprint(content.size, saved.sha256, grid, saved.midstates)
         if not identity.settled_at(time.time_ns()):
-            return await self._hash(content, grid, report)  # it may change and not show it
-        found = await self._hash(content, grid, report, identity, saved)
+            # it may change and not show it
+            return await self._hash(content, grid, report, on_began)
+        found = await self._hash(
+            content, grid, report, on_began, identity=identity, saved=saved
+        )
         await self._journal.hashed(identity, found)
         return found
 
@@ -81,11 +94,13 @@ class HashPool:
         content: Content,
         grid: int,
         report: Callable[[int], None],
+        on_began: Callable[[], None],
+        *,
         identity: FileIdentity | None = None,
         saved: SavedHash | None = None,
     ) -> Fingerprint:
         if isinstance(content, FileContent) and backend() == "portable":
-            return await self._in_process(content, grid)
+            return await self._in_process(content, grid, on_began)
         fingerprinter = Fingerprinter(grid)
         if saved is not None:
             fingerprinter = Fingerprinter.resume(saved.midstates, saved.offset, grid=grid)
@@ -96,6 +111,7 @@ class HashPool:
             ended = False
             while not ended:
                 async with self.slots.slot(content):
+                    on_began()
                     ended = await self._threads.run(hashing.turn, on_cancel=hashing.stop)
         except InterruptedError:
             raise ClientClosed("the client was closed while a file was hashed") from None
@@ -103,9 +119,12 @@ class HashPool:
             self._running.discard(hashing)
         return fingerprinter.finish()
 
-    async def _in_process(self, content: FileContent, grid: int) -> Fingerprint:
+    async def _in_process(
+        self, content: FileContent, grid: int, on_began: Callable[[], None]
+    ) -> Fingerprint:
         # in a thread it would hold the GIL
         async with self.slots.slot(content):
+            on_began()
             found = await to_process.run_sync(
                 partial(fingerprint, content.path, grid=grid), cancellable=True
             )

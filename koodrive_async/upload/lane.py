@@ -14,10 +14,12 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohappyeyeballs
 import anyio
+import attrs
 
 from koodrive_async.errors import (
     ClientClosed,
@@ -30,6 +32,7 @@ from koodrive_async.upload.connection import StaleError, StoreConnection
 from koodrive_async.upload.part_errors import check_answer, etag_of, fail
 from koodrive_async.upload.sockets import ConnectionLostError, PatientSocket
 from koodrive_async.upload.target import Target
+from koodrive_async.upload.trace import PartClock
 
 if TYPE_CHECKING:
     import ssl
@@ -63,11 +66,17 @@ class PartSender(Protocol):
     """Sends a part: the seam between the engine and the way the bytes travel."""
 
     async def send(
-        self, part: PlannedPart, content: Content, url: str, chain: PartChain | None = None
+        self,
+        part: PlannedPart,
+        content: Content,
+        url: str,
+        chain: PartChain | None = None,
+        clock: PartClock | None = None,
     ) -> str | None:
         """Send one part, all of it, once.
 
         :param chain: What its bytes are to lead to; None not to look.
+        :param clock: Is told the connection, and the seconds that reading takes.
         :returns: The ETag of what was stored, as it was sent.
         :raises PartRejected: The object store refused it.
         :raises TransportError: It did not answer.
@@ -105,10 +114,16 @@ class ThreadLane:
         self._idle: defaultdict[Origin, deque[tuple[float, StoreConnection]]] = defaultdict(deque)
         self._sweep: asyncio.TimerHandle | None = None
         self._asked: dict[tuple[str, int], tuple[float, asyncio.Future[Addresses]]] = {}
+        self._numbers = count(1)
         self._closed = False
 
     async def send(
-        self, part: PlannedPart, content: Content, url: str, chain: PartChain | None = None
+        self,
+        part: PlannedPart,
+        content: Content,
+        url: str,
+        chain: PartChain | None = None,
+        clock: PartClock | None = None,
     ) -> str | None:
         """Send one part, all of it, once.
 
@@ -121,7 +136,7 @@ class ThreadLane:
             path = f"part {part.number}"
             raise MalformedResponse(str(error), method="PUT", path=path, status=200) from None
         origin = (target.tls, target.host, target.port)
-        put = partial(_put, _head(target, part.size), part, content, chain)
+        put = _Put(_head(target, part.size), part, content, chain, clock or PartClock())
         try:
             answer = await self._on_kept(origin, put)
             if answer is None:
@@ -175,7 +190,10 @@ class ThreadLane:
         else:
             tls = self._tls if target.tls else None
             return StoreConnection(
-                PatientSocket(sock, tls, target.host), self._timeouts, self._pace
+                PatientSocket(sock, tls, target.host),
+                self._timeouts,
+                self._pace,
+                number=next(self._numbers),
             )
         raise kind(problem, method="PUT", path=f"part {part.number}", sent=False) from None
 
@@ -230,21 +248,30 @@ class ThreadLane:
         self._idle.clear()
 
 
-def _put(
-    head: bytes,
-    part: PlannedPart,
-    content: Content,
-    chain: PartChain | None,
-    connection: StoreConnection,
-) -> Answer:
-    """Send a part; nothing counts as sent that had changed by the time it was."""
-    content.check_unchanged()
-    seen = None if chain is None else chain.begin()
-    answer = connection.put(head, content, part.offset, part.size, seen)
-    content.check_unchanged()
-    if chain is not None and seen is not None:
-        chain.check(seen)
-    return answer
+@attrs.frozen
+class _Put:
+    """A part that is to be sent; on a connection, in a worker thread."""
+
+    head: bytes = attrs.field(repr=False)
+    part: PlannedPart
+    content: Content
+    chain: PartChain | None
+    clock: PartClock
+
+    def __call__(self, connection: StoreConnection) -> Answer:
+        """Send it; nothing counts as sent that had changed by the time it was."""
+        part, chain = self.part, self.chain
+        self.clock.connection = connection.number
+        self.content.check_unchanged()
+        seen = None if chain is None else chain.begin()
+        try:
+            answer = connection.put(self.head, self.content, part.offset, part.size, seen)
+        finally:
+            self.clock.reading = connection.reading
+        self.content.check_unchanged()
+        if chain is not None and seen is not None:
+            chain.check(seen)
+        return answer
 
 
 def _head(target: Target, size: int) -> bytes:

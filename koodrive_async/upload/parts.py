@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from koodrive_async.tasks import task_group
 from koodrive_async.transport.retry import Attempts
 from koodrive_async.upload.chain import PartChain
 from koodrive_async.upload.source import SMALL
+from koodrive_async.upload.trace import PartClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from koodrive_async.upload.plan import Plan, PlannedPart
     from koodrive_async.upload.source import Content
     from koodrive_async.upload.urls import PartUrls
+    from koodrive_async.upload.watching import FileWatch
 
 _NONE: Mapping[int, str | None] = MappingProxyType({})
 _FORBIDDEN = 403
@@ -40,6 +43,7 @@ class PartsUpload:
     """The parts of one file on their way.
 
     :param name: Of the file, for the log and for errors.
+    :param watch: Hears of every attempt to send a part.
     :param on_acknowledged: Awaited with each part that has got there and its ETag, if it has one,
         when its connection is free for others again.
     :param arrived: Parts that are there already, with their ETags: these are not sent.
@@ -55,6 +59,7 @@ class PartsUpload:
         urls: PartUrls,
         *,
         name: str,
+        watch: FileWatch,
         on_acknowledged: Callable[[PlannedPart, str | None], Awaitable[None]],
         arrived: Mapping[int, str | None] = _NONE,
         fingerprint: Fingerprint,
@@ -63,6 +68,7 @@ class PartsUpload:
         self._content = content
         self._urls = urls
         self._name = name
+        self._watch = watch
         self._on_acknowledged = on_acknowledged
         self._fingerprint = fingerprint
         self._parts = [part for part in plan.parts if part.number not in arrived]
@@ -98,10 +104,12 @@ class PartsUpload:
         name = f"{self._name}, part {part.number}"
         attempts = Attempts(means.retry, means.clock, means.budget, repeatable=True, name=name)
         refreshed = False
-        while True:
+        for attempt in count(1):
+            clock = PartClock()
             try:
-                etag = await self._send_once(part)
+                etag = await self._send_once(part, clock)
             except (PartRejected, TransportError) as error:
+                self._watch.sent(clock.span(part.number, part.size, error))
                 if _is_of_the_interface(error):
                     raise  # it was repeated there
                 if _is_forbidden(error) and not refreshed:
@@ -112,29 +120,32 @@ class PartsUpload:
                     await attempts.after(error)
                     # a URL that was good may expire while we wait
                     refreshed = _is_forbidden(error)
+                self.retries += 1
+                self._watch.retried(part.number, attempt, error)
             else:
                 attempts.succeeded()
+                self._watch.sent(clock.span(part.number, part.size))
                 break
-            self.retries += 1
         self._urls.done(part.number)
         await self._on_acknowledged(part, etag)
 
-    async def _send_once(self, part: PlannedPart) -> str | None:
+    async def _send_once(self, part: PlannedPart, clock: PartClock) -> str | None:
         """Send a part with a URL that is good at the moment when there is a connection for it."""
         for _ in range(_FETCHES_OUTSIDE):
             async with self._means.connections.slot(self, short=part.size <= SMALL):
                 if (url := self._urls.at_hand(part.number)) is not None:
-                    return await self._send(part, url)
+                    return await self._send(part, url, clock)
             # waiting for the interface keeps no connection from others
             await self._urls.get(part.number)
         async with self._means.connections.slot(self, short=part.size <= SMALL):
-            return await self._send(part, await self._urls.get(part.number))
+            return await self._send(part, await self._urls.get(part.number), clock)
 
-    async def _send(self, part: PlannedPart, url: str) -> str | None:
+    async def _send(self, part: PlannedPart, url: str, clock: PartClock) -> str | None:
         means = self._means
         began = time.monotonic()
+        clock.began = time.perf_counter()
         try:
-            etag = await means.sender.send(part, self._content, url, self._chain(part))
+            etag = await means.sender.send(part, self._content, url, self._chain(part), clock)
         except (PartRejected, TransportError) as error:
             if _is_overload(error):
                 means.limit.overloaded(began, time.monotonic())

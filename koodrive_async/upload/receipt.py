@@ -6,6 +6,8 @@ from typing import Literal
 
 import attrs
 
+from koodrive_async.upload.trace import FileTrace  # noqa: TC001 - whoever resolves the annotations finds it here
+
 Outcome = Literal["uploaded", "rapid", "exists"]
 
 
@@ -35,6 +37,7 @@ class UploadReceipt:
     :ivar phases: The same, phase by phase.
     :ivar container_id: The space it is in; downloads ask for it.
     :ivar description: As stored; :meth:`BackupSession.upload_tree` keeps the relative path here.
+    :ivar trace: When what happened.
     """
 
     outcome: Outcome
@@ -49,6 +52,7 @@ class UploadReceipt:
     phases: Seconds = attrs.field(factory=Seconds)
     container_id: str | None = None
     description: str | None = None
+    trace: FileTrace | None = attrs.field(default=None, repr=False, eq=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -13,11 +13,13 @@ from koodrive_async.models import MultiPartInfo
 from koodrive_async.testing import INSTANT_RETRIES
 from koodrive_async.transport.clock import ServiceTime
 from koodrive_async.transport.retry import RetryBudget
+from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.journal import Journal
 from koodrive_async.upload.means import Means
 from koodrive_async.upload.parts import PartsUpload
 from koodrive_async.upload.source import BytesContent
 from koodrive_async.upload.urls import PartUrls
+from koodrive_async.upload.watching import SessionWatch
 from tests.interface.scripted import TLS, FakeClock
 from tests.sample import sample
 from tests.upload.test_chain import fingerprint_of, small_plan
@@ -52,7 +54,7 @@ class Store:
     refusals: int = 0
     errors: dict[int, list[Exception]] = attrs.Factory(dict)
 
-    async def send(self, part, _content, url, chain=None):
+    async def send(self, part, _content, url, chain=None, clock=None):  # noqa: ARG002 - as all senders
         self.puts.append((part.number, url))
         self.chains.append(chain)
         if self.service.is_over(url):
@@ -143,6 +145,7 @@ async def file_of(
         plan,
         urls,
         name="film.mkv",
+        watch=SessionWatch().file(UploadItem(source=data), None),
         on_acknowledged=on_acknowledged or note,
         arrived=arrived or {},
         fingerprint=fingerprint_of(data, part),
