@@ -3,8 +3,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
+# pyright looks at the packages of the first Python it finds, and asks an index for a newer one of itself.
+WITH_BIN := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 PATH="$(abspath $(BIN)):$$PATH"
 
-.PHONY: demo test bench soak check format clean
+.PHONY: demo test bench soak check dist changes format clean docs
 
 demo: $(READY)  ## Back up a small tree to an emulator on this machine and compare every byte.
 	$(BIN)/koodrive demo $(if $(DEMO_PATH),"$(DEMO_PATH)")
@@ -18,10 +20,23 @@ bench: $(BENCH_READY)  ## Speed and memory side by side with others; ROUNDS=1 QU
 soak: $(READY)  ## Ten minutes of random faults and kills; MINUTES=1 SEED=7 for others.
 	$(BIN)/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES),--seconds $(or $(SECONDS),600)) $(if $(SEED),--seed $(SEED))
 
+docs: $(READY)  ## The documentation, into build/docs.
+	rm -rf build/docs
+	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(WITH_BIN) pyright
+	$(WITH_BIN) pyright --verifytypes koodrive_async --ignoreexternal
+
+dist: $(READY)  ## Wheel and source archive, into dist/.
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+changes: $(READY)  ## What the next release would add to CHANGELOG.md.
+	$(BIN)/towncrier build --draft --version NEXT
 
 format: $(READY)
 	$(BIN)/ruff format .
@@ -34,7 +49,7 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "koodrive-async needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable ".[cli,testing,dev]"
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable ".[cli,keyring,notebook,otel,testing,truststore,docs,web,dev]"
 	touch $(READY)
 
 # The other clients are wanted for this alone.

@@ -31,6 +31,7 @@ from koodrive_async.errors import (
     PagingError,
     PartRejected,
     PermissionDenied,
+    ProxyFailed,
     RateLimited,
     RecordInUse,
     ServerFault,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from koodrive_async.resources import Lease
     from koodrive_async.transport.auth import AppSignature, Auth, BearerToken
     from koodrive_async.transport.clock import Clock
+    from koodrive_async.transport.tls import Tls
     from koodrive_async.upload import (
         Event,
         Events,
@@ -155,6 +157,7 @@ __all__ = [
     "Phase",
     "Plan",
     "Progress",
+    "ProxyFailed",
     "RateLimited",
     "RecordInUse",
     "RecordStatus",
@@ -165,6 +168,7 @@ __all__ = [
     "SimpleConfigInfo",
     "SourceChanged",
     "Timeouts",
+    "Tls",
     "TokenRefreshFailed",
     "Totals",
     "TransportError",
@@ -213,6 +217,7 @@ _MODULES = {
     "resources": ("Lease",),
     "transport.auth": ("AppSignature", "Auth", "BearerToken"),
     "transport.clock": ("Clock",),
+    "transport.tls": ("Tls",),
     "upload": (
         "Event",
         "Events",

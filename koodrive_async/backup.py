@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 import anyio.to_thread
-import attrs
 
-from koodrive_async.errors import ClientClosed, InvalidArgument, NotFound
-from koodrive_async.models import AutoRename, RecordStatus
+from koodrive_async import html
+from koodrive_async.errors import ClientClosed
+from koodrive_async.models import AutoRename
 from koodrive_async.resources.arguments import check_module, json_text
+from koodrive_async.session_record import Order, SessionRecord
 from koodrive_async.tasks import task_group
-from koodrive_async.unfinished import ROOT_DIGEST, root_digest
 from koodrive_async.upload import (
     Destination,
-    RecordFiles,
-    SavedRecord,
     SessionWatch,
     UploadBatch,
     UploadItem,
     boot_id,
     tree_items,
 )
+from koodrive_async.upload.timeline import draw_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from anyio.abc import TaskGroup
+    from matplotlib.figure import Figure
 
     from koodrive_async.models import BackupRecord, Module
     from koodrive_async.resources import Files, Lease, Locks, Records
+    from koodrive_async.telemetry import ActiveSpan
     from koodrive_async.upload import (
         Events,
         FileTrace,
+        FileWatch,
         Journal,
         OnProgress,
         Source,
@@ -98,20 +100,14 @@ class BackupSession:
         self._records = records
         self._files = files
         self._uploader = uploader
-        self._content: RecordFiles | None = None
-        self._journal: Journal | None = None
         self._watch = SessionWatch()
-        self._containers: set[str] = set()
+        self._span: ActiveSpan | None = None
         self._uploads: set[anyio.CancelScope] = set()
         self._idle = anyio.Event()
         self._context: AbstractAsyncContextManager[None] | None = None
         self._lock: Lease | None = None
-        self._record: BackupRecord | None = None
         self._group: TaskGroup | None = None
-        self._begun: str | None = None
-        self._knows_names = False
-        self._boot = ""
-        self._completing = self._completed = self._is_of_no_more_use = False
+        self._begun: SessionRecord | None = None
 
     @property
     def lock(self) -> Lease:
@@ -127,7 +123,7 @@ class BackupSession:
 
         :raises ClientClosed: The session has not been entered.
         """
-        return _opened(self._record)
+        return _opened(self._begun).record
 
     @property
     def totals(self) -> Totals:
@@ -138,6 +134,17 @@ class BackupSession:
     def traces(self) -> tuple[FileTrace, ...]:
         """When what happened to the files that are done, the newest ones with 20,000 parts."""
         return self._watch.traces
+
+    def timeline(self) -> Figure:
+        """Draw what happened so far, connection by connection, to the files of :attr:`traces`.
+
+        Made for notebooks: it takes a moment, up to a second for thousands of parts, in which an
+        event loop stands still.
+
+        :returns: A figure of matplotlib, which a notebook shows and ``savefig`` writes.
+        :raises ModuleNotFoundError: matplotlib is missing; the message says how to get it.
+        """
+        return draw_session(self.traces)
 
     def events(self) -> Events:
         """Watch what happens from now on, until the session ends; also before it is entered.
@@ -252,26 +259,32 @@ class BackupSession:
 
     async def _upload(self, item: UploadItem, *, on_progress: OnProgress | None) -> UploadReceipt:
         _opened(self._group)
-        destination = Destination(
-            record=_opened(self._content), lease=self.lock, account=self._account
-        )
+        begun = _opened(self._begun)
+        destination = Destination(record=begun.content, lease=self.lock, account=self._account)
         watch = self._watch.file(item, on_progress)
         scope = anyio.CancelScope()
         self._uploads.add(scope)
+        receipt: UploadReceipt | None = None
         try:
-            with watch.told(), scope:
+            with watch.told(), scope, self._span_of(watch) as span:
                 receipt = await self._uploader.upload(item, destination, watch)
                 watch.finished(receipt)
+                span.add(outcome=receipt.outcome, size=receipt.size, file=receipt.file_id)
         finally:
             self._uploads.discard(scope)
             if not self._uploads:
                 self._idle.set()
-        if scope.cancelled_caught:
+        if receipt is None:  # the scope was cancelled
             self.lock.check()  # that a lock was lost says more
             raise ClientClosed("the backup session ended while this file was on its way")
         if receipt.container_id is not None:
-            self._containers.add(receipt.container_id)
+            begun.add_container(receipt.container_id)
         return receipt
+
+    def _span_of(self, watch: FileWatch) -> AbstractContextManager[ActiveSpan]:
+        return self._uploader.means.instruments.span(
+            "upload", self._span, name=watch.name, description=watch.description
+        )
 
     # --- lifetime ------------------------------------------------------------------------------
 
@@ -299,139 +312,63 @@ class BackupSession:
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
-        self._journal = self._uploader.means.journal
-        self._boot = await anyio.to_thread.run_sync(boot_id)
-        if self._root is not None:
-            self._root = await anyio.to_thread.run_sync(os.path.abspath, self._root)
+        means = self._uploader.means
+        with means.instruments.span(
+            "session", module=self._module.name.lower(), device=self._device_id
+        ) as self._span:
+            async with self._with_record(means.journal):
+                yield
+
+    @asynccontextmanager
+    async def _with_record(self, journal: Journal) -> AsyncIterator[None]:
+        begun = self._begun = SessionRecord(
+            await self._order(),
+            begun_before=self._begun_before,
+            records=self._records,
+            files=self._files,
+            journal=journal,
+            boot=await anyio.to_thread.run_sync(boot_id),
+        )
         try:
             async with self._locks.hold(
-                self._module, lock_id=await self._lock_left(), retake=self._check_record
-            ) as self._lock:
-                await self._open_record(self._lock)
-                try:
-                    async with task_group() as self._group:
-                        yield
-                        # batches whose outcomes nobody took to the end
-                        self._group.cancel_scope.cancel()
-                    self._group = None  # nothing begins any more
-                    await self._uploads_of_other_tasks()
-                finally:
-                    self._group = None
-                    for upload in self._uploads:
-                        upload.cancel()
-                    with anyio.move_on_after(_UNWINDING, shield=True):
-                        await self._uploads_of_other_tasks()
-                await self._lock.run(self._complete_record)
+                self._module, lock_id=await begun.take_over(), retake=begun.check
+            ) as lock:
+                self._lock = lock
+                await begun.open(lock)
+                async with self._taking_uploads():
+                    yield
+                await lock.run(lambda: begun.complete(lock.lock_id))
         finally:
             with anyio.CancelScope(shield=True):
-                await self._leave_record(self._journal)
+                await begun.leave()
 
-    # --- the record ----------------------------------------------------------------------------
-
-    async def _lock_left(self) -> str | None:
-        """Take over the record from the run that left it; return the lock that it left, if any."""
-        if self._resume is None:
-            return None
-        journal = _opened(self._journal)
-        saved = await journal.record(self._account, self._resume)
-        unknown = attrs.evolve(self._saved(self._resume, None), notes="")
-        await journal.begin(saved or unknown)
-        self._begun = self._resume
-        self._knows_names = bool(saved and self._boot and saved.notes == self._boot)
-        return None if saved is None else saved.lock_id
-
-    async def _open_record(self, lease: Lease) -> None:
-        if self._resume is None:
-            creation = self._records.creation(
-                self._device_id,
-                self._module,
-                properties=self._properties or self._own_properties(),
-                known=await self._known_records(),
-            )
-            self._record = await lease.run(lambda: creation.run(lease.lock_id))
-            self._begun_before.add(self._record.record_id)
-            self._content = RecordFiles(self._record.record_id)
-            await _opened(self._journal).begin(self._saved(self._record.record_id, lease.lock_id))
-            self._begun = self._record.record_id
-            return
-        journal = _opened(self._journal)
-        journal.note_lock(self._account, self._resume, lease.lock_id)
-        self._record = await self._record_left(self._resume)
-        if self._record.module not in {None, self._module}:
-            raise InvalidArgument(
-                f"record {self._resume} is of module {self._record.module}, not {self._module}"
-            )
-        device = self._record.device_info
-        if device is not None and device.device_id != self._device_id:
-            raise InvalidArgument(
-                f"record {self._resume} is of device {device.device_id}, not {self._device_id}"
-            )
-        listed = [file async for file in self._files.list(self._resume)]
-        noted = await journal.stored_names(self._account, self._resume)
-        self._content = RecordFiles(self._resume, listed, noted if self._knows_names else None)
-
-    async def _known_records(self) -> set[str]:
-        """Return records that the one that is going to be created certainly is not."""
-        journal = _opened(self._journal)
-        left = await journal.unfinished(self._account, self._device_id, self._module.value)
-        return self._begun_before | {saved.record_id for saved in left}
-
-    async def _record_left(self, record_id: str) -> BackupRecord:
+    @asynccontextmanager
+    async def _taking_uploads(self) -> AsyncIterator[None]:
         try:
-            record = await self._records.get(record_id)
-            self._check_open(record)
-        except (NotFound, InvalidArgument):
-            self._is_of_no_more_use = True
-            raise
-        return record
+            async with task_group() as self._group:
+                yield
+                # batches whose outcomes nobody took to the end
+                self._group.cancel_scope.cancel()
+            self._group = None  # nothing begins any more
+            await self._uploads_of_other_tasks()
+        finally:
+            self._group = None
+            for upload in self._uploads:
+                upload.cancel()
+            with anyio.move_on_after(_UNWINDING, shield=True):
+                await self._uploads_of_other_tasks()
 
-    async def _check_record(self) -> None:
-        """Look whether going on under another lock is right: nobody else has ended the record."""
-        if self._record is None:
-            return
-        record = await self._records.get(self._record.record_id)
-        if not (self._completing and record.status is RecordStatus.COMPLETED):
-            self._check_open(record)
-        self._note_lock()
-
-    def _check_open(self, record: BackupRecord) -> None:
-        if record.status is not RecordStatus.NEW:
-            status = _name_of(record.status)
-            raise InvalidArgument(
-                f"record {record.record_id} takes no more files: its status is {status}"
-            )
-
-    async def _complete_record(self) -> None:
-        self._completing = True
-        await self._records.complete(
-            self.record.record_id,
-            lock_id=self.lock.lock_id,
-            properties=self._final_properties(),
-        )
-        self._completed = True
-
-    async def _leave_record(self, journal: Journal) -> None:
-        if self._begun is None:
-            return
-        if self._completed or self._is_of_no_more_use:
-            await journal.completed_record(self._account, self._begun)
-        else:
-            # the lock stays noted: whoever resumes tries it, for giving it back may have failed
-            await journal.leave(self._account, self._begun)
-
-    def _note_lock(self) -> None:
-        _opened(self._journal).note_lock(self._account, self.record.record_id, self.lock.lock_id)
-
-    def _saved(self, record_id: str, lock_id: str | None) -> SavedRecord:
-        return SavedRecord(
-            account=self._account,
-            record_id=record_id,
+    async def _order(self) -> Order:
+        root = self._root
+        if root is not None:
+            root = await anyio.to_thread.run_sync(os.path.abspath, os.fspath(root))
+        return Order(
             device_id=self._device_id,
-            module=self._module.value,
-            root=None if self._root is None else os.fspath(self._root),
-            lock_id=lock_id,
-            begun=time.time(),
-            notes=self._boot,
+            module=self._module,
+            properties=self._properties,
+            resume=self._resume,
+            root=root,
+            account=self._account,
         )
 
     async def _uploads_of_other_tasks(self) -> None:
@@ -439,21 +376,40 @@ class BackupSession:
             self._idle = anyio.Event()
             await self._idle.wait()
 
-    def _final_properties(self) -> Mapping[str, Any] | None:
-        # Listings do not say which space a file is in, and downloads ask for it.
-        if self._content is not None and self._content.container_id is not None:
-            self._containers.add(self._content.container_id)
-        if self._properties is not None or not self._containers:
-            return None
-        return {**(self._own_properties() or {}), "containerIds": sorted(self._containers)}
+    # --- what is seen of it --------------------------------------------------------------------
 
-    def _own_properties(self) -> dict[str, Any] | None:
-        # by which the record of a folder is found where there is no journal
-        return None if self._root is None else {ROOT_DIGEST: root_digest(os.fspath(self._root))}
+    @property
+    def _record_id(self) -> str | None:
+        return None if self._begun is None else self._begun.record_id
 
+    @property
+    def _state(self) -> str:
+        if self._begun is not None and self._begun.is_completed:
+            return "completed"
+        if self._group is not None:
+            return "open"
+        return "not entered" if self._context is None else "ended, not completed"
 
-def _name_of(status: RecordStatus | int | None) -> str:
-    return status.name if isinstance(status, RecordStatus) else str(status)
+    def __repr__(self) -> str:
+        of = "" if self._record_id is None else f"record {self._record_id}, "
+        return f"<BackupSession {of}{self._state}>"
+
+    def _repr_html_(self) -> str:
+        totals = self.totals
+        cells = {
+            "record": None if self._record_id is None else html.code(self._record_id),
+            "state": html.text(self._state),
+            "module": html.name_of(self._module),
+            "device": html.code(self._device_id),
+            "files in the record": html.number(totals.done),
+            "files that failed": html.number(totals.failed or None),
+            "files on their way": html.number(
+                totals.files - totals.done - totals.failed - totals.cancelled or None
+            ),
+            "arrived": html.size(totals.uploaded),
+            "parts sent again": html.number(totals.retries or None),
+        }
+        return html.card("Backup session", cells)
 
 
 def _opened(value: T | None) -> T:

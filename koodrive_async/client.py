@@ -6,7 +6,7 @@ import asyncio
 import os
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import anyio.to_thread
 
@@ -16,11 +16,15 @@ from koodrive_async.errors import ClientClosed
 from koodrive_async.pace import Pace
 from koodrive_async.resources import Configs, Devices, Files, Locks, Records, Scopes, Tokens
 from koodrive_async.resources.arguments import check_module
+from koodrive_async.telemetry import instruments
 from koodrive_async.threads import until_done
 from koodrive_async.transport.auth import AppSignature, Auth, BearerToken, check_header_setting
 from koodrive_async.transport.clock import Clock, ServiceTime, SystemClock
-from koodrive_async.transport.http import InterfaceHttp, open_session, tls_context
+from koodrive_async.transport.dialing import USER_AGENT, Dialer
+from koodrive_async.transport.http import InterfaceHttp, open_session
+from koodrive_async.transport.proxy import Proxies
 from koodrive_async.transport.retry import Attempts, RetryBudget
+from koodrive_async.transport.tls import tls_contexts
 from koodrive_async.unfinished import find_unfinished
 from koodrive_async.upload import Journal, Uploader, default_path
 
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from koodrive_async.models import BackupRecord, Module
+    from koodrive_async.telemetry import Telemetry
+    from koodrive_async.transport.tls import Tls
 
 _INTERFACE_CONNECTIONS = 100
 
@@ -47,7 +53,13 @@ class KooDrive:
     :param timeouts: How long each wait may take.
     :param retry: How patiently requests are repeated.
     :param clock: Time as the client sees it; for tests.
-    :param tls: A TLS context of your own; by default the system's trust store.
+    :param tls: A :class:`Tls`, or a TLS context of your own, which then serves the object store as
+        well; by default the system's trust store, or what ``SSL_CERT_FILE`` names.
+    :param proxy: The URL of an HTTP proxy for everything, or None for none. By default, ``"env"``,
+        what ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` of the environment say
+        (or, without any of them, the settings of macOS or Windows).
+    :param user_agent: Your program, such as ``myapp/1.0``, to be named before this package in the
+        ``User-Agent`` of calls and parts.
     :param journal: Where to keep what a later run needs to go on where this one was interrupted: a
         file of your choice, on a local disk; None or ``"off"`` keeps nothing. By default,
         ``"auto"``, what ``KOODRIVE_JOURNAL`` of the environment says (a path, or ``off``), or a
@@ -55,7 +67,10 @@ class KooDrive:
         by path, of others the name and digest; never a token or a presigned URL.
     :param verify_parts: Hash every part once more while it is sent, and compare with what was
         announced; without it the service alone does that. It costs processor time.
-    :raises ConfigurationError: The endpoint is not a URL, or the user id cannot stand in a header.
+    :param telemetry: Where spans and metrics go (:mod:`koodrive_async.telemetry`): by default to
+        OpenTelemetry's global providers in a program that has loaded it; None for nowhere.
+    :raises ConfigurationError: The endpoint is not a URL, the user id or user agent cannot stand in
+        a header, or the proxy is none that this package can use.
 
     :ivar devices: Machines bound to the user.
     :ivar configs: Config entries.
@@ -76,20 +91,25 @@ class KooDrive:
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
         clock: Clock | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | Tls | None = None,
+        proxy: str | None = "env",
+        user_agent: str | None = None,
         journal: str | os.PathLike[str] | None = "auto",
         verify_parts: bool = False,
+        telemetry: Telemetry | Literal["auto"] | None = "auto",
     ) -> None:
         check_header_setting("user id", user_id)
         self.endpoint = endpoint
-        self.limits = limits or Limits()
-        self.timeouts = timeouts or Timeouts()
-        self.retry = retry or RetryPolicy()
+        self.limits: Limits = limits or Limits()
+        self.timeouts: Timeouts = timeouts or Timeouts()
+        self.retry: RetryPolicy = retry or RetryPolicy()
         self._tls = tls
+        self._dialer = Dialer(Proxies(proxy), _user_agent(user_agent))
         clock = clock or SystemClock()
-        self.service_time = ServiceTime(clock)
+        self.service_time: ServiceTime = ServiceTime(clock)
         rate = self.limits.requests_per_second
-        budget = RetryBudget(self.retry.per_second)
+        self._budget = budget = RetryBudget(self.retry.per_second)
+        self._telemetry: Telemetry | Literal["auto"] | None = telemetry
         self._account = f"{user_id}@{endpoint.rstrip('/')}"
         self._http = InterfaceHttp(
             endpoint,
@@ -101,15 +121,16 @@ class KooDrive:
             service_time=self.service_time,
             pace=None if rate is None else Pace(rate),
             budget=budget,
+            dialer=self._dialer,
         )
         attempts = partial(Attempts, self.retry, clock, budget, repeatable=True)
-        self.devices = Devices(self._http, attempts)
-        self.configs = Configs(self._http)
-        self.scopes = Scopes(self._http)
-        self.locks = Locks(self._http, clock, self.timeouts)
-        self.records = Records(self._http, attempts)
-        self.files = Files(self._http)
-        self.tokens = Tokens(self._http)
+        self.devices: Devices = Devices(self._http, attempts)
+        self.configs: Configs = Configs(self._http)
+        self.scopes: Scopes = Scopes(self._http)
+        self.locks: Locks = Locks(self._http, clock, self.timeouts)
+        self.records: Records = Records(self._http, attempts)
+        self.files: Files = Files(self._http)
+        self.tokens: Tokens = Tokens(self._http)
         self._uploader = Uploader(
             self.files,
             limits=self.limits,
@@ -119,6 +140,7 @@ class KooDrive:
             service_time=self.service_time,
             clock=clock,
             verify=verify_parts,
+            dialer=self._dialer,
         )
         self._journal = journal
         self._records_begun: set[str] = set()
@@ -134,9 +156,12 @@ class KooDrive:
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
         clock: Clock | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | Tls | None = None,
+        proxy: str | None = "env",
+        user_agent: str | None = None,
         journal: str | os.PathLike[str] | None = "auto",
         verify_parts: bool = False,
+        telemetry: Telemetry | Literal["auto"] | None = "auto",
     ) -> Self:
         """Make a client from the environment.
 
@@ -161,19 +186,24 @@ class KooDrive:
             retry=retry,
             clock=clock,
             tls=tls,
+            proxy=proxy,
+            user_agent=user_agent,
             journal=journal,
             verify_parts=verify_parts,
+            telemetry=telemetry,
         )
 
     async def __aenter__(self) -> Self:
         if self._entered:
             raise ClientClosed("a KooDrive client is entered once: make another one")
         self._entered = True
-        tls = self._tls or await tls_context()
+        told = instruments(self._telemetry)
+        self._budget.on_retry = told.retried
+        tls = await tls_contexts(self._tls)
         async with AsyncExitStack() as stack:
-            interface = await stack.enter_async_context(open_session(_INTERFACE_CONNECTIONS, tls))
-            self._http.use(interface)
-            self._uploader.open(tls, await self._open_journal())
+            session = open_session(_INTERFACE_CONNECTIONS, tls.interface, self._dialer)
+            self._http.use(await stack.enter_async_context(session))
+            self._uploader.open(tls.parts, await self._open_journal(), told)
             self._open = stack.pop_all()
         return self
 
@@ -262,15 +292,24 @@ class KooDrive:
         :raises ApiError: The service refused.
         :raises TransportError: No usable answer arrived.
         """
-        place = None if root is None else await anyio.to_thread.run_sync(os.path.abspath, root)
+        place = None if root is None else os.fspath(root)
+        if place is not None:
+            place = await anyio.to_thread.run_sync(os.path.abspath, place)
         return await find_unfinished(
             self.records,
             self._uploader.means.journal,
             account=self._account,
             device_id=device_id,
             module=check_module(module),
-            root=None if place is None else os.fspath(place),
+            root=place,
         )
 
     def __repr__(self) -> str:
         return f"KooDrive({self.endpoint!r})"
+
+
+def _user_agent(program: str | None) -> str:
+    if program is None:
+        return USER_AGENT
+    check_header_setting("user agent", program)
+    return f"{program} {USER_AGENT}"

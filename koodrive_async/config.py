@@ -49,7 +49,7 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_RATE = optional(and_(gt(0), lt(math.inf)))
+_RATE = optional(and_(gt(0.0), lt(math.inf)))
 _REPEATS: float | None = 10.0
 
 
@@ -81,7 +81,7 @@ class Limits:
 class Timeouts:
     """How long each wait may take, in seconds.
 
-    :param connect: Making a connection, with TLS.
+    :param connect: Making a connection, through a proxy where there is one, with TLS.
     :param answer: One call of the interface, from sending it to the last byte of its answer; with
         ``stall``, the answer to a part once its last byte has left this machine, as far as the
         system tells.

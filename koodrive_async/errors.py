@@ -7,16 +7,17 @@
     │   ├── InvalidFileName               a name the interface does not allow
     │   └── FileTooLarge                  over 200 GB
     ├── ConfigurationError                settings are missing or do not fit together
-    ├── ClientClosed                      used outside its ``async with``
+    ├── ClientClosed                      used outside its async with
     ├── WrongEventLoop                    used in another event loop than it was entered in
     ├── ForkedClient                      used in another process than it was entered in
     ├── TokenRefreshFailed                the token function failed
     ├── RecordInUse                       another process is backing up into this record
     ├── TransportError                    no usable answer arrived
     │   ├── ConnectionFailed              refused, reset, unresolved, TLS
+    │   │   ├── ProxyFailed               the proxy refused, or is none
     │   │   └── UntrustedCertificate      nobody trusted vouches for the other side
     │   ├── DeadlineExceeded              a named wait took longer than its deadline
-    │   └── MalformedResponse             not JSON, without ``code``, not as documented
+    │   └── MalformedResponse             not JSON, without code, not as documented
     ├── PagingError                       the service returned the same cursor twice
     ├── ApiError                          the service answered and refused
     │   ├── InvalidRequest                a field was refused
@@ -71,6 +72,7 @@ __all__ = [
     "PagingError",
     "PartRejected",
     "PermissionDenied",
+    "ProxyFailed",
     "RateLimited",
     "RecordInUse",
     "ServerFault",
@@ -215,6 +217,31 @@ class UntrustedCertificate(ConnectionFailed):
     """The other side's certificate is not one that this machine trusts; trying again is no use."""
 
 
+class ProxyFailed(ConnectionFailed):
+    """The proxy cannot be reached, refused, or is none.
+
+    One that takes too long is a :exc:`DeadlineExceeded`, which names it too.
+
+    :ivar proxy: Its host and port.
+    :ivar status: HTTP status of its answer; None when that was none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        proxy: str,
+        status: int | None,
+        method: str,
+        path: str,
+        trace_id: str | None = None,
+        sent: bool = False,
+    ) -> None:
+        super().__init__(message, method=method, path=path, trace_id=trace_id, sent=sent)
+        self.proxy = proxy
+        self.status = status
+
+
 class DeadlineExceeded(TransportError):
     """A wait took longer than its deadline; the message names the wait and the setting."""
 
@@ -298,7 +325,9 @@ class InvalidRequest(ApiError):
 class AuthenticationError(ApiError):
     """The token, signature or user id was refused."""
 
-    advice = "check the token or app secret, the user id, and that the token is not used up"
+    advice: str | None = (
+        "check the token or app secret, the user id, and that the token is not used up"
+    )
 
 
 class PermissionDenied(ApiError):
@@ -316,7 +345,7 @@ class LockRefused(ApiError):
     next one off as well, until its life is over.
     """
 
-    advice = (
+    advice: str | None = (
         "somebody else may hold it: it is free again when they give it back, or 10 minutes after "
         "they were last heard of; Timeouts.lock says how long to wait for it"
     )
@@ -329,7 +358,7 @@ class DuplicateFileName(ApiError):
     """
 
     existing_file_id: str | None = None
-    advice = "choose another name, or AutoRename.RENAME or AutoRename.SKIP"
+    advice: str | None = "choose another name, or AutoRename.RENAME or AutoRename.SKIP"
 
     def _take(self, answer: Mapping[str, Any]) -> None:
         existing = answer.get("existFileId")
@@ -340,19 +369,21 @@ class DuplicateFileName(ApiError):
 class InsufficientSpace(ApiError):
     """The space is full: stop the run."""
 
-    advice = "free some space or choose another space; going on would fail for every file"
+    advice: str | None = (
+        "free some space or choose another space; going on would fail for every file"
+    )
 
 
 class UploadTaskGone(ApiError):
     """The service no longer knows this upload: create the file again."""
 
-    advice = "create the backup file again"
+    advice: str | None = "create the backup file again"
 
 
 class IntegrityCheckFailed(ApiError):
     """What was stored is not what was announced: a part is missing or wrong."""
 
-    advice = "upload the file again"
+    advice: str | None = "upload the file again"
 
 
 class RateLimited(ApiError):

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import attrs
+from anyio import to_thread
 
+from koodrive_async import html
 from koodrive_async.errors import InvalidArgument, PagingError
+from koodrive_async.extras import needed
+from koodrive_async.wording import count_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 
@@ -37,6 +44,12 @@ class Page(Generic[T]):
         # an empty page is still a page
         return True
 
+    def _repr_html_(self) -> str:
+        caption = f"Page of {count_text(len(self.items), 'item')}"
+        return html.listing(
+            caption, self.items, more="there are more pages" * bool(self.next_cursor)
+        )
+
 
 FetchPage = Callable[[str | None], Awaitable[Page[T]]]
 
@@ -50,10 +63,14 @@ class Pager(Generic[T]):
 
     :param fetch: Fetches the page at a cursor (None: the first).
     :param cursor: Where to start.
+    :param model: What the items are: :meth:`to_pandas` has its columns from it.
     """
 
-    def __init__(self, fetch: FetchPage[T], *, cursor: str | None = None) -> None:
+    def __init__(
+        self, fetch: FetchPage[T], *, cursor: str | None = None, model: type[T] | None = None
+    ) -> None:
         self._fetch = fetch
+        self._model = model
         self._start = cursor
         self._cursor = cursor
 
@@ -105,9 +122,37 @@ class Pager(Generic[T]):
                 self._cursor = page.next_cursor
         return collected
 
+    async def to_pandas(self, limit: int | None = None) -> pd.DataFrame:
+        """Return all items as rows of a DataFrame, or the first ``limit`` of them.
+
+        Columns are named as the fields are, those of a nested model with its name before them
+        (``device_id``, ``device_create_time``), and are the same when there are no rows. Times are
+        in UTC, enumerations are categories of their names, whole numbers ``int64`` (``Int64`` where
+        some are missing) and texts ``string``. It is put together in a worker thread.
+
+        :param limit: Stop after so many items; no page is fetched that is not needed.
+        :raises ModuleNotFoundError: pandas is missing; the message says how to get it.
+        :raises InvalidArgument: ``limit`` is negative.
+        """
+        frame_of = await to_thread.run_sync(_load_frames)
+        items = await self.collect(limit)
+        return await to_thread.run_sync(frame_of, items, self._model)
+
+    def __repr__(self) -> str:
+        of = "" if self._model is None else f" of {self._model.__name__}"
+        return (
+            f"<Pager{of}: iterate with 'async for', or await .collect(), .first() or .to_pandas()>"
+        )
+
     def _walk(self) -> _Walk[T]:
         self._cursor = self._start
         return _Walk(self._fetch, self._start)
+
+
+def _load_frames() -> Callable[[Sequence[object], type[object] | None], pd.DataFrame]:
+    with needed("to_pandas()", "pandas", "notebook"):
+        from koodrive_async.frames import frame_of  # noqa: PLC0415 - of an extra, and slow
+    return frame_of
 
 
 def check_page_request(page_size: int, cursor: str | None) -> None:

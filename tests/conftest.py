@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from blockbuster import blockbuster_ctx
 
@@ -30,9 +32,18 @@ def blocking_calls_fail():
 
 
 @pytest.fixture(autouse=True)
-def no_journal_of_ours(monkeypatch):
-    """Keep tests away from the journal of whoever runs them."""
+def no_journal_of_ours(monkeypatch, tmp_path):
+    """Keep tests away from the journal and the profiles of whoever runs them."""
     monkeypatch.setenv("KOODRIVE_JOURNAL", "off")
+    monkeypatch.setenv("KOODRIVE_CONFIG", str(tmp_path / "config" / "config.toml"))
+
+
+@pytest.fixture(autouse=True)
+def no_proxies_of_ours(monkeypatch):
+    """Keep tests away from the proxies of whoever runs them."""
+    for name in tuple(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

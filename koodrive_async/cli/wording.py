@@ -4,47 +4,56 @@ from __future__ import annotations
 
 from typing import Final
 
-from koodrive_async.errors import LockRefused
+import click
 
-_STEP: Final = 1000
+from koodrive_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    InsufficientSpace,
+    LockRefused,
+    NotFound,
+    RecordInUse,
+    SourceChanged,
+    TokenRefreshFailed,
+    TransportError,
+    UntrustedCertificate,
+)
+from koodrive_async.wording import count_text, printable, size_text
 
+__all__ = ["count_text", "hint", "printable", "reason", "size_text", "speed_text"]
 
-def size_text(size: float) -> str:
-    """Return a number of bytes such as ``12.3 MB``, in decimal units as speeds are."""
-    if size < _STEP:
-        return f"{size:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        size /= _STEP
-        if size < _STEP:
-            return f"{size:.1f} {unit}"
-    return f"{size / _STEP:.1f} TB"
+_MEGA: Final = 1_000_000
 
 
 def speed_text(size: int, seconds: float) -> str:
     """Return a speed such as ``123.4 MB/s``."""
-    return f"{size / max(seconds, 1e-6) / _STEP**2:.1f} MB/s"
+    return f"{size / max(seconds, 1e-6) / _MEGA:.1f} MB/s"
 
 
-def count_text(count: int, thing: str) -> str:
-    """Return a count with its noun, such as ``1 file`` or ``1,234 files``."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def printable(text: str) -> str:
-    """Return a name that takes one line and no control of the terminal.
-
-    A file name may hold a tab, a new line, an escape sequence, or bytes that are no text at all.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in text
-    )
-
-
-_ABOUT_LOCKS: Final = (
-    "somebody else is backing up, or a backup that was killed has left its lock behind; --resume "
-    "takes over one of this folder, --wait SECONDS waits, and after 10 minutes it is free by itself"
+_HINTS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (
+        LockRefused,
+        (
+            "somebody else is backing up, or a backup that was killed has left its lock behind; "
+            "--resume takes over one of this folder, --wait SECONDS waits, and after 10 minutes it "
+            "is free by itself"
+        ),
+    ),
+    (AuthenticationError, "koodrive login takes other credentials, koodrive doctor checks them"),
+    (NotFound, "koodrive devices and koodrive records list what there is"),
+    (InsufficientSpace, "make room in the space, then go on with --resume"),
+    (TokenRefreshFailed, "koodrive login signs in again"),
+    (UntrustedCertificate, "koodrive doctor looks at the connection"),
+    (TransportError, "koodrive doctor looks at the endpoint and the connection"),
+    (RecordInUse, "wait for it, or end it; koodrive journal shows what is in use"),
+    (SourceChanged, "back it up again when it rests"),
+    (
+        ConfigurationError,
+        (
+            "koodrive login asks for what is missing, koodrive config explain says where each "
+            "setting comes from; koodrive emulator is a service to try things out"
+        ),
+    ),
 )
 
 
@@ -54,5 +63,18 @@ def reason(error: BaseException) -> str:
         where = f"{error.filename}: " if error.filename is not None else ""
         return printable(f"{where}{error.strerror}")
     if isinstance(error, LockRefused):
-        return printable(f"{error.msg}: {_ABOUT_LOCKS}")
+        return printable(error.msg)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, click.ClickException):
+        return printable(error.format_message())
     return printable(str(error) or type(error).__name__)
+
+
+def hint(error: BaseException) -> str | None:
+    """Return what may help against it, in one line; None when nothing is known to."""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"see {error.ctx.command_path} --help"
+    if isinstance(own := getattr(error, "hint", None), str):
+        return own
+    return next((text for kind, text in _HINTS if isinstance(error, kind)), None)

@@ -8,6 +8,8 @@ from enum import IntEnum
 
 import attrs
 
+from koodrive_async import html
+
 ProofOf = Callable[[str], Awaitable[str | None]]
 """Computes the proof code for the header value (``originValue``) of the request that carries it."""
 
@@ -104,6 +106,19 @@ class CreatedBackupFile:
     matched_pre_hash: bool | None = None
     exist_file_id: str | None = None
 
+    def _html_row_(self) -> html.Cells:
+        return {
+            "name": html.text(self.file_name),
+            "file": html.code(self.file_id),
+            "sending": html.text("not needed" if self.rapid_upload or self.exist else "to be done"),
+            "parts with a URL": html.text(len(self.multi_parts)),
+            "container": html.code(self.container_id),
+            "upload": html.detail(html.code(self.upload_id)),
+        }
+
+    def _repr_html_(self) -> str:
+        return html.card("Created file", self._html_row_())
+
 
 @attrs.frozen(kw_only=True)
 class BackupFile:
@@ -119,6 +134,19 @@ class BackupFile:
     description: str | None = None
     create_time: datetime | None = None
 
+    def _html_row_(self) -> html.Cells:
+        return {
+            "name": html.text(self.file_name),
+            "size": html.size(self.size),
+            "description": html.text(self.description),
+            "created": html.moment(self.create_time),
+            "SHA-256": html.digest(self.sha256),
+            "file": html.code(self.file_id),
+        }
+
+    def _repr_html_(self) -> str:
+        return html.card("Backup file", self._html_row_())
+
 
 @attrs.frozen(kw_only=True)
 class Download:
@@ -133,6 +161,18 @@ class Download:
     code: str | None = None
     msg: str | None = None
 
+    def _html_row_(self) -> html.Cells:
+        return {
+            "name": html.text(self.file_name),
+            "file": html.code(self.file_id),
+            "link": html.text("yes" if self.url else "none"),
+            "code": html.code(self.code),
+            "message": html.text(self.msg),
+        }
+
+    def _repr_html_(self) -> str:
+        return html.card("Download", self._html_row_())
+
 
 @attrs.frozen(kw_only=True)
 class Downloads:
@@ -143,6 +183,9 @@ class Downloads:
 
     batch_code: int | None = None
     downloads: tuple[Download, ...] = ()
+
+    def _repr_html_(self) -> str:
+        return html.listing("Downloads", self.downloads)
 
     def __len__(self) -> int:
         return len(self.downloads)

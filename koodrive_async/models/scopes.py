@@ -6,6 +6,7 @@ from datetime import datetime
 
 import attrs
 
+from koodrive_async import html
 from koodrive_async.models.modules import Module
 
 
@@ -32,6 +33,18 @@ class Scope:
     module: Module | str | None = attrs.field(default=None, metadata={"wire": "moduleCode"})
     create_time: datetime | None = None
 
+    def _html_row_(self) -> html.Cells:
+        return {
+            "scope": html.code(self.scope_id),
+            "local path": html.text(self.local_path),
+            "folder in the cloud": html.text(self.target_folder_path),
+            "module": html.name_of(self.module),
+            "added": html.moment(self.create_time),
+        }
+
+    def _repr_html_(self) -> str:
+        return html.card("Scope", self._html_row_())
+
 
 @attrs.frozen(kw_only=True)
 class FailedScope:
@@ -40,6 +53,16 @@ class FailedScope:
     scope_id: str | None = None
     error_code: str | None = None
     msg: str | None = None
+
+    def _html_row_(self) -> html.Cells:
+        return {
+            "scope": html.code(self.scope_id),
+            "code": html.code(self.error_code),
+            "why": html.text(self.msg),
+        }
+
+    def _repr_html_(self) -> str:
+        return html.card("Scope that failed", self._html_row_())
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +75,10 @@ class DeletedScopes:
 
     scope_ids: tuple[str, ...] = attrs.field(default=(), metadata={"wire": "scopeIdList"})
     failed: tuple[FailedScope, ...] = attrs.field(default=(), metadata={"wire": "failedScopeList"})
+
+    def _repr_html_(self) -> str:
+        deleted = html.listing("Deleted scopes", [_Id(each) for each in self.scope_ids])
+        return deleted + _failed(self.failed)
 
 
 @attrs.frozen(kw_only=True)
@@ -66,3 +93,19 @@ class AddedScopes:
     scopes: tuple[Scope, ...] = attrs.field(default=(), metadata={"wire": "scopeList"})
     scope_ids: tuple[str, ...] = attrs.field(default=(), metadata={"wire": "scopeIdList"})
     failed: tuple[FailedScope, ...] = attrs.field(default=(), metadata={"wire": "failedScopeList"})
+
+    def _repr_html_(self) -> str:
+        added = html.listing("Added scopes", self.scopes or [_Id(each) for each in self.scope_ids])
+        return added + _failed(self.failed)
+
+
+@attrs.frozen
+class _Id:
+    scope_id: str
+
+    def _html_row_(self) -> html.Cells:
+        return {"scope": html.code(self.scope_id)}
+
+
+def _failed(scopes: tuple[FailedScope, ...]) -> str:
+    return html.listing("Scopes that failed", scopes) if scopes else ""

@@ -52,9 +52,8 @@ class Files:
         """
         check_page_request(page_size, cursor)
         where = path("backup", "record", record_id, "files")
-        return Pager(
-            fetch_page(self._http, where, {"pageSize": str(page_size)}, BackupFile), cursor=cursor
-        )
+        fetch = fetch_page(self._http, where, {"pageSize": str(page_size)}, BackupFile)
+        return Pager(fetch, cursor=cursor, model=BackupFile)
 
     async def create(
         self, record_id: str, file: NewBackupFile, *, lock_id: str

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from koodrive_async.transport.clock import Clock
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _TRY_AGAIN = frozenset({"13000304", "13000403"})
 """Codes whose page says to call again."""
@@ -82,7 +82,7 @@ class Keeper:
         take: Take,
         retake: Retake | None,
     ) -> None:
-        self.losses = 0
+        self.losses: int = 0
         self._life = life
         self._clock = clock
         self._renew = renew

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from koodrive_async.transport.clock import Clock
     from koodrive_async.transport.http import InterfaceHttp
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _ENDED = "it is no longer held"
 _ASK_EVERY = (1.0, 5.0)

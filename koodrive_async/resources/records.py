@@ -51,9 +51,8 @@ class Records:
         query = {"moduleCode": check_module(module).value, "pageSize": str(page_size)}
         if device_id is not None:
             query["deviceId"] = check_id(device_id, "device_id")
-        return Pager(
-            fetch_page(self._http, path("backup", "record"), query, BackupRecord), cursor=cursor
-        )
+        fetch = fetch_page(self._http, path("backup", "record"), query, BackupRecord)
+        return Pager(fetch, cursor=cursor, model=BackupRecord)
 
     async def create(
         self,

@@ -36,10 +36,11 @@ def connect(emulator: Emulator, **settings: Any) -> KooDrive:
 
     :param emulator: One that is running.
     :param settings: As for :class:`KooDrive`; the emulator's own token and user, and
-        :data:`INSTANT_RETRIES`, and no journal, unless told otherwise.
+        :data:`INSTANT_RETRIES`, no journal and no proxy, unless told otherwise.
     """
     settings.setdefault("auth", BearerToken(emulator.token))
     settings.setdefault("user_id", emulator.user_id)
     settings.setdefault("retry", INSTANT_RETRIES)
     settings.setdefault("journal", None)
+    settings.setdefault("proxy", None)
     return KooDrive(emulator.url, **settings)

@@ -51,9 +51,11 @@ class Credential(Protocol):
         Page ``koodrive_05_0036``: ``X-User-Id`` with app-id authentication, ``Authorization``
         with any other.
         """
+        ...
 
     def authorization(self, head: RequestHead) -> str:
         """Return the value of the ``Authorization`` header."""
+        ...
 
 
 class Credentials(Protocol):
@@ -65,6 +67,7 @@ class Credentials(Protocol):
         :param refused: The credential that the service has just refused; ask for another one.
             Returning the same one says that there is no other.
         """
+        ...
 
 
 class Auth(Protocol):
@@ -72,9 +75,15 @@ class Auth(Protocol):
 
     def open(self) -> Credentials:
         """Return the credentials of one client, with whatever state they need."""
+        ...
 
 
 # --- tokens ------------------------------------------------------------------------------------
+
+
+def _check_what_gives_it(_: object, __: object, token: str | TokenProvider) -> None:
+    if not callable(token):
+        _check_token(token)
 
 
 @attrs.frozen
@@ -87,12 +96,7 @@ class BearerToken:
     :raises ConfigurationError: The token is empty or could not stand in a header.
     """
 
-    token: str | TokenProvider = attrs.field(repr=False)
-
-    @token.validator
-    def _check(self, _: attrs.Attribute[str | TokenProvider], token: str | TokenProvider) -> None:
-        if not callable(token):
-            _check_token(token)
+    token: str | TokenProvider = attrs.field(repr=False, validator=_check_what_gives_it)
 
     def open(self) -> Credentials:
         """Return the credentials of one client."""
@@ -195,6 +199,15 @@ def check_header_setting(name: str, text: object) -> None:
 # --- app signatures ----------------------------------------------------------------------------
 
 
+def _check_id(_: object, __: object, app_id: str) -> None:
+    check_header_setting("app id", app_id)
+
+
+def _check_secret(_: object, __: object, app_secret: str) -> None:
+    if not app_secret:
+        raise ConfigurationError("the app secret is empty")
+
+
 @attrs.frozen(kw_only=True)
 class AppSignature:
     """Sign every request with an app secret (pages ``koodrive_05_0027`` to ``0035``).
@@ -204,17 +217,8 @@ class AppSignature:
     :raises ConfigurationError: One of them is empty, or the AppId could not stand in a header.
     """
 
-    app_id: str = attrs.field()
-    app_secret: str = attrs.field(repr=False)
-
-    @app_id.validator
-    def _check_id(self, _: attrs.Attribute[str], app_id: str) -> None:
-        check_header_setting("app id", app_id)
-
-    @app_secret.validator
-    def _check_secret(self, _: attrs.Attribute[str], app_secret: str) -> None:
-        if not app_secret:
-            raise ConfigurationError("the app secret is empty")
+    app_id: str = attrs.field(validator=_check_id)
+    app_secret: str = attrs.field(repr=False, validator=_check_secret)
 
     def open(self) -> Credentials:
         """Return the credentials of one client."""

@@ -27,6 +27,7 @@ class Clock(Protocol):
 
     def time(self) -> float:
         """Return seconds since 1970, as this machine believes."""
+        ...
 
     async def sleep(self, seconds: float) -> None:
         """Wait.
@@ -62,7 +63,7 @@ class ServiceTime:
         self._clock = clock
         self._offset = 0.0
         self._last_stamp = (0, "")
-        self.known = False
+        self.known: bool = False
 
     @property
     def offset(self) -> float:

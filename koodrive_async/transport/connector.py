@@ -1,7 +1,8 @@
-"""Kept connections, and when not to trust one."""
+"""Kept connections, and when not to trust one; new ones, straight or through a proxy."""
 
 from __future__ import annotations
 
+import asyncio
 import select
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ import aiohttp
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+    from koodrive_async.transport.dialing import Dialer
 
 
 class WaryConnector(aiohttp.TCPConnector):
@@ -18,10 +22,13 @@ class WaryConnector(aiohttp.TCPConnector):
 
     What came unasked is the end of the connection, which would fail a request that may not be
     repeated, or an answer that the next request would take for its own.
+
+    :param dialer: Makes the way through proxies, for whose answer aiohttp would wait for ever.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, dialer: Dialer, **settings: Any) -> None:
         super().__init__(**settings)
+        self._dialer = dialer
         self._used: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
 
     async def connect(self, *arguments: Any, **named: Any) -> Connection:
@@ -37,6 +44,31 @@ class WaryConnector(aiohttp.TCPConnector):
         if protocol is not None:
             self._used.add(protocol)
         return connection
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's
+    ) -> ResponseHandler:
+        origin = (req.is_ssl(), req.host, req.port or 0)
+        proxy = await self._dialer.proxies.toward(*origin)
+        if proxy is None or not req.is_ssl():
+            return await super()._create_connection(req, traces, timeout)
+        try:
+            async with asyncio.timeout(timeout.sock_connect):
+                sock = await self._dialer.dial(*origin, proxy)
+                _, protocol = await self._wrap_existing_connection(
+                    self._factory,
+                    req=req,
+                    timeout=timeout,
+                    sock=sock,
+                    ssl=self._get_ssl_context(req),
+                    server_hostname=req.host.rstrip("."),
+                )
+        except TimeoutError:
+            raise aiohttp.ConnectionTimeoutError from None
+        return protocol
 
 
 def _is_quiet(protocol: ResponseHandler) -> bool:

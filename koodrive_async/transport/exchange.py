@@ -13,10 +13,19 @@ from koodrive_async.errors import (
     ConnectionFailed,
     DeadlineExceeded,
     MalformedResponse,
+    ProxyFailed,
     TransportError,
     UntrustedCertificate,
 )
 from koodrive_async.transport.answer import Answer
+from koodrive_async.transport.dialing import reason_of
+from koodrive_async.transport.proxy import authority
+from koodrive_async.transport.tunnel import (
+    ProxyProblemError,
+    answered_itself,
+    too_slow,
+    unreachable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +34,14 @@ if TYPE_CHECKING:
 
     from koodrive_async.config import Timeouts
     from koodrive_async.transport.clock import ServiceTime
+    from koodrive_async.transport.proxy import Proxy
 
 ANSWER_LIMIT = 64 * 1024 * 1024
 """Bytes an answer may have once unpacked; one with 10,000 presigned URLs takes about 10 MB."""
+
+_TLS = "[SSL"
+_WANTS_CERTIFICATE = "certificate required"
+"""What OpenSSL says, with numbers that mean something else to the system."""
 
 LARGE = 256 * 1024
 """Bytes from which on a body is written in pieces, and JSON read in a worker thread."""
@@ -39,6 +53,7 @@ class Exchange:
 
     :param path: Without the query, for errors.
     :param completes: True when :attr:`Timeouts.complete` is the limit.
+    :param proxy: What leads there.
     """
 
     method: str
@@ -49,6 +64,7 @@ class Exchange:
     trace_id: str
     timeouts: Timeouts
     completes: bool
+    proxy: Proxy | None = None
 
     async def run(self, session: aiohttp.ClientSession, service_time: ServiceTime) -> Answer:
         """Send it and read the whole answer; neither redirects nor cookies are followed.
@@ -57,12 +73,15 @@ class Exchange:
         :raises MalformedResponse: The answer is too large.
         :raises TransportError: It did not come.
         """
-        failed: aiohttp.ClientError | OSError
+        failed: aiohttp.ClientError | OSError | ProxyProblemError
+        # with TLS the proxy has no part in requests: it made the connection
+        asked = self.proxy if self.url.scheme == "http" else None
         try:
             async with session.request(
                 self.method,
                 self.url,
-                headers=self.headers,
+                headers={**self.headers, **asked.headers} if asked else self.headers,
+                proxy=asked.url if asked else None,
                 # aiohttp wants to write what is large in pieces
                 data=io.BytesIO(self.body) if len(self.body) > LARGE else self.body or None,
                 skip_auto_headers=("Content-Type",),
@@ -71,6 +90,8 @@ class Exchange:
                     total=self._patience, sock_connect=self.timeouts.connect
                 ),
             ) as response:
+                if asked:
+                    self._check_who_answers(asked, response)
                 service_time.learn(response.headers)
                 return Answer(
                     status=response.status,
@@ -81,10 +102,15 @@ class Exchange:
                     trace_id=self.trace_id,
                     service_time=service_time.now(),
                 )
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ProxyProblemError) as error:
             failed = error
         # out here, or aiohttp's error with the headers that were sent would be its context
         raise self._failure(failed)
+
+    def _check_who_answers(self, asked: Proxy, response: aiohttp.ClientResponse) -> None:
+        kind = response.headers.get("Content-Type")
+        if problem := answered_itself(asked, self._there, response.status, kind):
+            raise problem
 
     @property
     def _patience(self) -> float:
@@ -105,12 +131,28 @@ class Exchange:
                 )
         return bytes(body)
 
-    def _failure(self, error: aiohttp.ClientError | OSError) -> TransportError:
+    @property
+    def _there(self) -> str:
+        return authority(self.url.raw_host or "", self.url.port or 0)
+
+    def _failure(self, error: aiohttp.ClientError | OSError | ProxyProblemError) -> TransportError:
+        if self.proxy and isinstance(error, aiohttp.ClientProxyConnectionError):
+            error = unreachable(self.proxy, reason_of(error.os_error))
+        if isinstance(error, ProxyProblemError):
+            return ProxyFailed(
+                str(error),
+                proxy=error.proxy.name,
+                status=error.status,
+                method=self.method,
+                path=self.path,
+                trace_id=self.trace_id,
+                sent=error.sent,
+            )
         kind: type[TransportError]
         sent = True
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             kind, sent = DeadlineExceeded, False
-            problem = f"connecting took longer than {self.timeouts.connect:g} s (Timeouts.connect)"
+            problem = too_slow(self.timeouts.connect, self.proxy, self._there)
         elif isinstance(error, TimeoutError):
             kind = DeadlineExceeded
             setting = "complete" if self.completes else "answer"
@@ -118,6 +160,11 @@ class Exchange:
         elif isinstance(error, aiohttp.ClientConnectorCertificateError):
             kind, sent = UntrustedCertificate, False
             problem = f"cannot connect to {error.host}:{error.port} ({error.certificate_error})"
+            if self.proxy:
+                problem += (
+                    f": if the proxy {self.proxy.name} looks into TLS, "
+                    "name its authority: Tls(ca_file=...)"
+                )
         else:
             kind, problem = ConnectionFailed, _problem(error)
             sent = not isinstance(error, aiohttp.ClientConnectorError)
@@ -135,9 +182,17 @@ def _problem(error: aiohttp.ClientError | OSError) -> str:
     if isinstance(error, aiohttp.ClientResponseError):
         return f"what came is not an HTTP answer{_detail(error)}"
     if isinstance(error, aiohttp.ClientError):
-        number = getattr(error, "errno", None)
-        return os.strerror(number) if number else f"the exchange failed ({type(error).__name__})"
+        return _of_the_system(error)
     return _reason(error)
+
+
+def _of_the_system(error: aiohttp.ClientError) -> str:
+    number, said = getattr(error, "errno", None), getattr(error, "strerror", None) or ""
+    if _WANTS_CERTIFICATE in said:
+        return "the other side asks for a client certificate: Tls(client_cert=...)"
+    if said.startswith(_TLS):
+        return said
+    return os.strerror(number) if number else f"the exchange failed ({type(error).__name__})"
 
 
 def _detail(error: BaseException | None) -> str:

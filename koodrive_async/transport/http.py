@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-import ssl
-import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import aiohttp
 import anyio
 import anyio.to_thread
 import yarl
 
-from koodrive_async._version import __version__
 from koodrive_async.errors import (
     ApiError,
     AuthenticationError,
@@ -26,21 +23,25 @@ from koodrive_async.errors import (
 from koodrive_async.transport.auth import RequestHead, canonical_query
 from koodrive_async.transport.call import LOCK_HEADER, Call
 from koodrive_async.transport.connector import WaryConnector
+from koodrive_async.transport.dialing import Dialer
 from koodrive_async.transport.exchange import LARGE, Exchange
 from koodrive_async.transport.home import Home
 from koodrive_async.transport.retry import Attempts, RetryBudget
 from koodrive_async.transport.wire import encode
 
 if TYPE_CHECKING:
+    import ssl
+
     from koodrive_async.config import RetryPolicy, Timeouts
     from koodrive_async.pace import Pace
     from koodrive_async.transport.auth import Auth, Credential
+    from koodrive_async.transport.call import BodyFrom
     from koodrive_async.transport.clock import Clock, ServiceTime
     from koodrive_async.transport.wire import Reader
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _MANY_PARTS = 100
 """Parts from which on a body is written in a worker thread."""
@@ -49,10 +50,6 @@ KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept: less than servers do, which close it under a new request."""
 
 _CLOCK_REFUSALS = frozenset({400, 401, 403})
-USER_AGENT = (
-    f"koodrive-async/{__version__} "
-    f"python/{sys.version_info.major}.{sys.version_info.minor} aiohttp/{aiohttp.__version__}"
-)
 
 
 class InterfaceHttp:
@@ -62,6 +59,7 @@ class InterfaceHttp:
 
     :param pace: Limits the calls per second, repeated ones included, urgent ones not.
     :param budget: Spaces repeated calls, urgent ones not; one of its own by default.
+    :param dialer: Knows the proxies; by default there are none.
     """
 
     def __init__(
@@ -76,8 +74,10 @@ class InterfaceHttp:
         service_time: ServiceTime,
         pace: Pace | None = None,
         budget: RetryBudget | None = None,
+        dialer: Dialer | None = None,
     ) -> None:
         self._origin, self._base_path, self._host = _split_endpoint(endpoint)
+        self._place = _place(self._origin)
         self._credentials = auth.open()
         self._user_id = user_id
         self._timeouts = timeouts
@@ -86,6 +86,7 @@ class InterfaceHttp:
         self.service_time = service_time
         self._pace = pace
         self._budget = budget or RetryBudget(retry.per_second)
+        self._dialer = dialer or Dialer()
         # trace ids are no secret: they need only be different
         self._random = random.Random()  # noqa: S311 - the same reason
         self._session: aiohttp.ClientSession | None = None
@@ -194,6 +195,7 @@ class InterfaceHttp:
             trace_id=trace_id,
             timeouts=self._timeouts,
             completes=call.completes,
+            proxy=await self._dialer.proxies.toward(*self._place),
         )
         answer = await exchange.run(self._opened(), self.service_time)
         if len(answer.raw) > LARGE:
@@ -204,7 +206,8 @@ class InterfaceHttp:
         if call.body is None:
             return b""
         if callable(call.body):
-            body = await call.body(credential.proof_origin(self._user_id) if credential else "")
+            origin = credential.proof_origin(self._user_id) if credential else ""
+            body = await cast("BodyFrom", call.body)(origin)
         else:
             body = call.body
         if len(getattr(body, "multi_parts", ())) > _MANY_PARTS:
@@ -241,16 +244,16 @@ class InterfaceHttp:
 # --- sessions ----------------------------------------------------------------------------------
 
 
-def open_session(connections: int, tls: ssl.SSLContext | bool) -> aiohttp.ClientSession:
+def open_session(connections: int, tls: ssl.SSLContext, dialer: Dialer) -> aiohttp.ClientSession:
     """Open a session that keeps connections alive, keeps no cookies and follows its caller only.
 
     :param connections: Connections it may have at a time.
-    :param tls: From :func:`tls_context`.
+    :param dialer: Makes the way through proxies, and says what to be called.
     """
     session = aiohttp.ClientSession(
-        connector=WaryConnector(limit=connections, ssl=tls, keepalive_timeout=KEEP_ALIVE),
+        connector=WaryConnector(dialer, limit=connections, ssl=tls, keepalive_timeout=KEEP_ALIVE),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": USER_AGENT},
+        headers={"User-Agent": dialer.user_agent},
         auto_decompress=True,
         trust_env=False,
     )
@@ -258,11 +261,6 @@ def open_session(connections: int, tls: ssl.SSLContext | bool) -> aiohttp.Client
     # by itself: transport/retry.py alone decides what is repeated.
     session._retry_connection = False  # noqa: SLF001 - aiohttp has no public name for it
     return session
-
-
-async def tls_context() -> ssl.SSLContext:
-    """Build the default TLS context in a worker thread: reading the trust store takes a while."""
-    return await anyio.to_thread.run_sync(ssl.create_default_context)
 
 
 def _split_endpoint(endpoint: str) -> tuple[str, str, str]:
@@ -283,3 +281,9 @@ def _split_endpoint(endpoint: str) -> tuple[str, str, str]:
     if not url.is_default_port():
         host = f"{host}:{url.port}"
     return f"{url.scheme}://{host}", url.raw_path.rstrip("/"), host
+
+
+def _place(origin: str) -> tuple[bool, str, int]:
+    """Return whether TLS is spoken there, the host without brackets, and the port."""
+    url = yarl.URL(origin)
+    return url.scheme == "https", url.raw_host or "", url.port or 0

@@ -14,6 +14,7 @@ from koodrive_async.errors import (
     ApiError,
     Attempt,
     PartRejected,
+    ProxyFailed,
     TransportError,
     UntrustedCertificate,
 )
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from koodrive_async.config import RetryPolicy
     from koodrive_async.transport.clock import Clock
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 RETRYABLE_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 RETRYABLE_CODES = frozenset(
@@ -51,6 +52,10 @@ KEPT_ATTEMPTS = 20
 RequestError = ApiError | PartRejected | TransportError
 
 
+def _nobody_counts() -> None:
+    """Do nothing."""
+
+
 class RetryBudget:
     """Spaces the repeated requests of one client, so that all do not come back at the same time.
 
@@ -59,6 +64,7 @@ class RetryBudget:
 
     :param per_second: Of :class:`~koodrive_async.config.RetryPolicy`; None for no limit.
     :param now: A clock that only goes forward.
+    :ivar on_retry: Called for each request that is sent again.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class RetryBudget:
             if per_second is None
             else Pace(per_second, burst=(BURST - 1) / per_second, now=now)
         )
+        self.on_retry: Callable[[], None] = _nobody_counts
 
     def take(self) -> float:
         """Take a token, and return the seconds until it is there."""
@@ -99,7 +106,7 @@ class Attempts:
         name: str = "",
         pick: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self.number = 1
+        self.number: int = 1
         self._policy = policy
         self._clock = clock
         self._budget = budget
@@ -159,6 +166,7 @@ class Attempts:
 
     def _count(self, error: RequestError, delay: float) -> None:
         self._history.append(Attempt(str(error), delay))
+        self._budget.on_retry()
         self.number += 1
 
 
@@ -246,6 +254,14 @@ def certificate_not_trusted(failure: Failure) -> str | None:
     return None
 
 
+def proxy_refuses(failure: Failure) -> str | None:
+    """Object to asking a proxy again that does not want to: the next attempt is refused too."""
+    refused = isinstance(failure.error, ProxyFailed) and failure.status is not None
+    if refused and failure.status not in RETRYABLE_STATUS:
+        return "the proxy would refuse the next attempt too"
+    return None
+
+
 def would_act_twice(failure: Failure) -> str | None:
     """Object to calls that could create something twice."""
     if failure.repeatable or service_did_not_act(failure):
@@ -272,6 +288,7 @@ def wait_too_long(failure: Failure) -> str | None:
 
 OBJECTIONS: tuple[Callable[[Failure], str | None], ...] = (
     certificate_not_trusted,
+    proxy_refuses,
     would_act_twice,
     attempts_used_up,
     wait_too_long,

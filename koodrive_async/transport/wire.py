@@ -22,7 +22,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from koodrive_async.errors import InvalidArgument
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 

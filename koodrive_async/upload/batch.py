@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import aclosing
@@ -74,10 +75,12 @@ class UploadBatch:
         on_failed_before: Callable[[UploadFailure], None] = _nothing,
     ) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._was_closed = True
         if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike):
             raise InvalidArgument("many sources are wanted, not one: put it into a list")
         self._group = group
         self._work = _Work(sources, upload, at_a_time, on_failed_before)
+        self._was_closed = False
 
     def __aiter__(self) -> Self:
         return self
@@ -86,6 +89,7 @@ class UploadBatch:
         work = self._work
         if self._loop is None:
             if self._group.cancel_scope.cancel_called:
+                self._was_closed = True
                 raise ClientClosed("the backup session of these uploads has ended")
             self._loop = asyncio.get_running_loop()
             self._group.start_soon(work.run)
@@ -102,15 +106,25 @@ class UploadBatch:
 
     async def aclose(self) -> None:
         """Cancel what is still on its way, and wait until it has ended."""
+        self._was_closed = True
         self._work.give_up()
         if self._loop is not None:
             await self._work.ended.wait()
+
+    def __repr__(self) -> str:
+        return f"<UploadBatch, {'begun' if self._loop else 'not begun'}: iterate with 'async for'>"
 
     def __del__(self) -> None:
         # A loop that is left early just drops its iterator, which has no other way to hear of that,
         # and may be collected in any thread.
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._work.give_up)
+        elif self._loop is None and not self._was_closed:
+            warnings.warn(
+                "these uploads were never begun: iterate over them with 'async for'",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
 
 class _Work:

@@ -50,6 +50,7 @@ class Body(Protocol):
 
     def read(self, offset: int, length: int) -> bytes | bytearray | memoryview:
         """Return up to ``length`` bytes from ``offset``, and at least one."""
+        ...
 
 
 class HandshakeError(Exception):
@@ -79,8 +80,8 @@ class StoreConnection:
         self.sock = sock
         self._timeouts = timeouts
         self._pace = pace
-        self.reusable = False
-        self.reading = 0.0
+        self.reusable: bool = False
+        self.reading: float = 0.0
         self._watch = StallWatch(0, timeouts.stall, sock.queued)
 
     @property

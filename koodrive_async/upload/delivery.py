@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 import attrs
 
 from koodrive_async.errors import (
-    ApiError,
+    DuplicateFileName,
     IntegrityCheckFailed,
     PartRejected,
     SourceChanged,
-    TransportError,
     UploadTaskGone,
 )
 from koodrive_async.hashing import proof_code
 from koodrive_async.models import AutoRename, CreatedBackupFile, MultiPartInfo, NewBackupFile
-from koodrive_async.transport.retry import Attempts
 from koodrive_async.upload.chain import suspects, wrong_parts
 from koodrive_async.upload.creation import Creation
 from koodrive_async.upload.parts import PartsUpload
+from koodrive_async.upload.space import space_of
 from koodrive_async.upload.urls import PartUrls
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from koodrive_async.upload.source import Content
     from koodrive_async.upload.watching import FileWatch
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MENDINGS = 3
 """How often the parts of a file are sent again because the service finds them wrong."""
@@ -112,7 +111,7 @@ class Delivery:
         lease = self.destination.lease
         self._announced = await self._announcement()
         self._take_up()
-        outcome = await lease.run(self._create)
+        outcome = await self._create_under(lease)
         self.made = self.sent = time.perf_counter()
         if outcome == "uploaded":
             await self._deliver(lease)
@@ -125,6 +124,12 @@ class Delivery:
             )
         return outcome
 
+    async def _create_under(self, lease: Lease) -> Outcome:
+        with self.means.instruments.span("create", parts=len(self.plan)) as span:
+            outcome = await lease.run(self._create)
+            span.add(outcome=outcome, file=self.file_id)
+        return outcome
+
     async def _deliver(self, lease: Lease) -> None:
         try:
             await self._send_and_complete(lease)
@@ -135,13 +140,14 @@ class Delivery:
                 return  # it had been completed, and the answer to that was lost
             logger.warning("%s: the service has forgotten its upload, which begins anew", self.name)
             self._forget()
-            if await lease.run(self._create) == "uploaded":
+            if await self._create_under(lease) == "uploaded":
                 await self._send_and_complete(lease)
 
     async def _send_and_complete(self, lease: Lease) -> None:
         await lease.run(self._send)
         self.sent = time.perf_counter()
-        await lease.run(self._complete)
+        with self.means.instruments.span("complete", file=self.file_id):
+            await lease.run(self._complete)
 
     @property
     def file_id(self) -> str:
@@ -188,7 +194,11 @@ class Delivery:
             if self._creation is None:
                 self._creation = await self._begin()
             asked_at = self.means.clock.time()
-            created = await self._creation.run(self.destination.lease.lock_id)
+            try:
+                created = await self._creation.run(self.destination.lease.lock_id)
+            except DuplicateFileName:
+                self._forget_number()  # the name that it notes is another file's
+                raise
             self._created_as(created, asked_at)
             if self._number is not None and self._is_worth_noting:
                 self.means.journal.created(
@@ -212,6 +222,7 @@ class Delivery:
             service_time=self.means.service_time,
             clock=self.means.clock,
             asked_at=asked_at,
+            instruments=self.means.instruments,
         )
 
     async def _begin(self) -> Creation:
@@ -299,12 +310,16 @@ class Delivery:
 
     def _forget(self) -> None:
         """Begin anew, under the same name: whose that is now will have to be found out."""
-        if self._number is not None:
-            self.means.journal.forget_upload(self._number)
-        self.created = self._urls = self._creation = self._number = None
+        self._forget_number()
+        self.created = self._urls = self._creation = None
         self._etags.clear()
         self.resumed = 0
         self._uncertain = True
+
+    def _forget_number(self) -> None:
+        if self._number is not None:
+            self.means.journal.forget_upload(self._number)
+            self._number = None
 
     async def is_complete(self, listed: BackupFile) -> bool:
         """Find out whether a file that is listed is complete: no page says that only such are."""
@@ -420,33 +435,13 @@ class Delivery:
         async with record.learning:
             if record.container_id is None and not record.has_asked:
                 record.has_asked = True  # whatever comes of it: not for every file
-                await self._learn_container(file_name or self.name)
+                same = await self._asked_for(file_name or self.name)
+                record.container_id = await space_of(self.means, self.destination, same)
         return record.container_id
 
-    async def _learn_container(self, file_name: str) -> None:
-        # to skip a file that is there is to do nothing, and may be asked for again
+    async def _asked_for(self, file_name: str) -> NewBackupFile:
         self._announced = self._announced or await self._announcement()
-        same = attrs.evolve(self._new_file(file_name), auto_rename=AutoRename.SKIP)
-        record, means = self.destination.record, self.means
-        attempts = Attempts(means.retry, means.clock, means.budget, repeatable=True)
-
-        async def ask() -> CreatedBackupFile:
-            return await means.files.create(
-                record.record_id, same, lock_id=self.destination.lease.lock_id
-            )
-
-        while True:
-            try:
-                created = await self.destination.lease.run(ask)
-            except (ApiError, TransportError) as error:
-                try:
-                    await attempts.after(error)
-                except (ApiError, TransportError):
-                    logger.warning("%s: nobody tells which space it is in: %s", file_name, error)
-                    return
-            else:
-                record.container_id = created.container_id if created.exist else None
-                return
+        return self._new_file(file_name)
 
 
 def _announcement(plan: Plan, fingerprint: Fingerprint) -> tuple[MultiPartInfo, ...]:

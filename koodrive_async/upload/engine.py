@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from koodrive_async.config import Limits, RetryPolicy, Timeouts
     from koodrive_async.resources import Files
+    from koodrive_async.telemetry import Instruments
     from koodrive_async.transport.clock import Clock, ServiceTime
+    from koodrive_async.transport.dialing import Dialer
     from koodrive_async.transport.retry import RetryBudget
     from koodrive_async.upload.delivery import Destination
     from koodrive_async.upload.item import UploadItem
@@ -32,6 +34,7 @@ class Uploader:
     """Uploads files within one client's limits, in worker threads and connections of its own.
 
     :param verify: Hash each part once more while it is sent.
+    :param dialer: Makes the connections to the object store.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Uploader:
         service_time: ServiceTime,
         clock: Clock,
         verify: bool = False,
+        dialer: Dialer | None = None,
     ) -> None:
         self.limits = limits
         self._files = files
@@ -54,14 +58,16 @@ class Uploader:
         self._service_time = service_time
         self._clock = clock
         self._verify = verify
+        self._dialer = dialer
         self._means: Means | None = None
         self._home: Home | None = None
 
-    def open(self, tls: ssl.SSLContext, journal: Journal) -> None:
+    def open(self, tls: ssl.SSLContext, journal: Journal, instruments: Instruments) -> None:
         """Take uploads from now on, in this event loop.
 
         :param tls: For the object store.
         :param journal: An open one, which is the uploader's from now on.
+        :param instruments: What it tells of itself with.
         """
         self._home = Home()
         self._means = Means.within(
@@ -73,8 +79,10 @@ class Uploader:
             service_time=self._service_time,
             clock=self._clock,
             journal=journal,
+            instruments=instruments,
             verify=self._verify,
             tls=tls,
+            dialer=self._dialer,
         )
 
     async def aclose(self) -> None:

@@ -52,7 +52,8 @@ class FileUpload:
 
     async def run(self) -> UploadReceipt:
         """See it through; raises as :meth:`Uploader.upload`."""
-        fingerprint = await self._fingerprint()
+        with self.means.instruments.span("hash", size=self.plan.size):
+            fingerprint = await self._fingerprint()
         hashed = time.perf_counter()
         key = self._key(fingerprint)
         saved = await self._saved(key)

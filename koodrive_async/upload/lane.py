@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import os
-import socket
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
-from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import aiohappyeyeballs
 import anyio
 import attrs
 
@@ -26,8 +22,12 @@ from koodrive_async.errors import (
     ConnectionFailed,
     DeadlineExceeded,
     MalformedResponse,
+    ProxyFailed,
 )
-from koodrive_async.transport.http import KEEP_ALIVE, USER_AGENT
+from koodrive_async.transport.dialing import Dialer, reason_of
+from koodrive_async.transport.http import KEEP_ALIVE
+from koodrive_async.transport.proxy import authority
+from koodrive_async.transport.tunnel import ProxyProblemError, answered_itself, too_slow
 from koodrive_async.upload.connection import StaleError, StoreConnection
 from koodrive_async.upload.part_errors import check_answer, etag_of, fail
 from koodrive_async.upload.sockets import ConnectionLostError, PatientSocket
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from koodrive_async.config import Timeouts
     from koodrive_async.pace import Pace
     from koodrive_async.threads import ThreadPool
+    from koodrive_async.transport.proxy import Proxy
     from koodrive_async.upload.answer import Answer
     from koodrive_async.upload.chain import PartChain
     from koodrive_async.upload.plan import PlannedPart
@@ -49,17 +50,8 @@ Origin = tuple[bool, str, int]
 Put = Callable[["StoreConnection"], "Answer"]
 """Sends a part on a connection; blocks."""
 
-Addresses = list[Any]
-"""As :func:`socket.getaddrinfo` returns them."""
-
 _TAKEN_BY_NOBODY = 256 * 1024
 """Bytes that a socket takes though the other side has just closed the connection."""
-
-_ADDRESSES_LAST = 10.0
-"""Seconds for which the addresses of a host are taken to stay what they are."""
-
-_SECOND_ADDRESS_AFTER = 0.25
-"""Seconds after which another address of a host is tried beside the first (RFC 8305)."""
 
 
 class PartSender(Protocol):
@@ -94,6 +86,7 @@ class ThreadLane:
     :param tls: For https URLs.
     :param pace: Limits the bytes per second of all parts.
     :param now: The object store's time, as far as it is known.
+    :param dialer: Makes the connections, and knows the proxies; by default there are none.
     """
 
     def __init__(
@@ -104,16 +97,17 @@ class ThreadLane:
         pace: Pace | None,
         *,
         now: Callable[[], float] = time.time,
+        dialer: Dialer | None = None,
     ) -> None:
         self._threads = threads
         self._tls = tls
         self._timeouts = timeouts
         self._pace = pace
         self._now = now
+        self._dialer = dialer or Dialer()
         self._busy: set[StoreConnection] = set()
         self._idle: defaultdict[Origin, deque[tuple[float, StoreConnection]]] = defaultdict(deque)
         self._sweep: asyncio.TimerHandle | None = None
-        self._asked: dict[tuple[str, int], tuple[float, asyncio.Future[Addresses]]] = {}
         self._numbers = count(1)
         self._closed = False
 
@@ -136,13 +130,22 @@ class ThreadLane:
             path = f"part {part.number}"
             raise MalformedResponse(str(error), method="PUT", path=path, status=200) from None
         origin = (target.tls, target.host, target.port)
-        put = _Put(_head(target, part.size), part, content, chain, clock or PartClock())
+        proxy = await self._dialer.proxies.toward(*origin)
+        # with TLS the proxy has no part in requests: it made the connection
+        asked = None if target.tls else proxy
+        head = _head(target, part.size, self._dialer.user_agent, asked)
+        put = _Put(head, part, content, chain, clock or PartClock())
         try:
             answer = await self._on_kept(origin, put)
             if answer is None:
-                answer = await self._exchange(await self._connect(target, part), origin, put)
+                connection = await self._connect(origin, proxy, part)
+                answer = await self._exchange(connection, origin, put)
         except Exception as error:  # noqa: BLE001 - told apart there
             fail(error, part, self._timeouts)
+        if asked is not None:
+            there, kind = authority(*origin[1:]), answer.headers.get("Content-Type")
+            if problem := answered_itself(asked, there, answer.status, kind):
+                raise _proxy_failed(problem, part)
         check_answer(answer, part, self._now())
         return etag_of(answer)
 
@@ -171,44 +174,32 @@ class ThreadLane:
 
     # --- connections ---------------------------------------------------------------------------
 
-    async def _connect(self, target: Target, part: PlannedPart) -> StoreConnection:
-        seconds = self._timeouts.connect
+    async def _connect(
+        self, origin: Origin, proxy: Proxy | None, part: PlannedPart
+    ) -> StoreConnection:
+        tls, host, port = origin
+        there, seconds = authority(host, port), self._timeouts.connect
         problem: str
         kind: type[DeadlineExceeded | ConnectionFailed]
         try:
             with anyio.fail_after(seconds):
-                found = await self._addresses(target.host, target.port)
-                sock = await aiohappyeyeballs.start_connection(
-                    found, happy_eyeballs_delay=_SECOND_ADDRESS_AFTER, interleave=1
-                )
+                sock = await self._dialer.dial(*origin, proxy)
+        except ProxyProblemError as error:
+            raise _proxy_failed(error, part) from None
         except TimeoutError:
             kind = DeadlineExceeded
-            problem = f"connecting took longer than {seconds:g} s (Timeouts.connect)"
-        except (OSError, RuntimeError) as error:  # which uvloop raises for some of them
+            problem = too_slow(seconds, proxy, there)
+        except OSError as error:
             kind = ConnectionFailed
-            problem = f"cannot connect to {target.host}:{target.port} ({_reason(error)})"
+            problem = f"cannot connect to {there} ({reason_of(error)})"
         else:
-            tls = self._tls if target.tls else None
             return StoreConnection(
-                PatientSocket(sock, tls, target.host),
+                PatientSocket(sock, self._tls if tls else None, host),
                 self._timeouts,
                 self._pace,
                 number=next(self._numbers),
             )
         raise kind(problem, method="PUT", path=f"part {part.number}", sent=False) from None
-
-    async def _addresses(self, host: str, port: int) -> Addresses:
-        """Look a host up; once for all who ask, and again after some seconds."""
-        loop = asyncio.get_running_loop()
-        asked = self._asked.get((host, port))
-        if asked is None or asked[0] + _ADDRESSES_LAST < loop.time() or _failed(asked[1]):
-            answer = loop.run_in_executor(
-                None, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-            )
-            # whoever asked may be gone by the time that it fails
-            answer.add_done_callback(_failed)
-            asked = self._asked[host, port] = (loop.time(), answer)
-        return await asyncio.shield(asked[1])
 
     def _take_idle(self, origin: Origin) -> StoreConnection | None:
         if self._closed:
@@ -274,25 +265,31 @@ class _Put:
         return answer
 
 
-def _head(target: Target, size: int) -> bytes:
+def _head(target: Target, size: int, user_agent: str, asked: Proxy | None) -> bytes:
+    """Return request line and headers.
+
+    :param asked: The proxy that the request itself goes to.
+    """
+    place = f"http://{target.authority}" if asked else ""
+    headers = asked.headers.items() if asked else ()
+    for_the_proxy = "".join(f"{name}: {value}\r\n" for name, value in headers)
     return (
-        f"PUT {target.path} HTTP/1.1\r\n"
+        f"PUT {place}{target.path} HTTP/1.1\r\n"
         f"Host: {target.authority}\r\n"
-        f"User-Agent: {USER_AGENT}\r\n"
+        f"User-Agent: {user_agent}\r\n"
         "Accept: */*\r\n"
         "Content-Type: application/octet-stream\r\n"
+        f"{for_the_proxy}"
         f"Content-Length: {size}\r\n\r\n"
     ).encode("ascii")
 
 
-def _failed(answer: asyncio.Future[Addresses]) -> bool:
-    return answer.done() and (answer.cancelled() or answer.exception() is not None)
-
-
-def _reason(error: OSError | RuntimeError) -> str:
-    if isinstance(error, RuntimeError):
-        return str(error)
-    if isinstance(error, socket.gaierror):
-        return str(error.strerror)
-    # several failed addresses are one error without a number of its own
-    return os.strerror(error.errno) if error.errno else str(error)
+def _proxy_failed(error: ProxyProblemError, part: PlannedPart) -> ProxyFailed:
+    return ProxyFailed(
+        str(error),
+        proxy=error.proxy.name,
+        status=error.status,
+        method="PUT",
+        path=f"part {part.number}",
+        sent=error.sent,
+    )

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from koodrive_async.config import Limits, RetryPolicy, Timeouts
     from koodrive_async.resources import Files
+    from koodrive_async.telemetry import Instruments
     from koodrive_async.transport.clock import Clock, ServiceTime
+    from koodrive_async.transport.dialing import Dialer
     from koodrive_async.transport.retry import RetryBudget
     from koodrive_async.upload.adaptive import ConnectionLimit
     from koodrive_async.upload.journal import Journal
@@ -43,6 +45,7 @@ class Means:
     :ivar memory: What small files are kept in.
     :ivar budget: Of repeated requests, shared with the calls of the interface.
     :ivar journal: What later runs should know.
+    :ivar instruments: What all of it tells of itself with.
     :ivar verify: Whether each part is hashed once more while it is sent.
     """
 
@@ -52,6 +55,7 @@ class Means:
     clock: Clock
     service_time: ServiceTime
     journal: Journal
+    instruments: Instruments
     verify: bool
     short_work: ThreadPool
     threads: ThreadPool
@@ -73,12 +77,14 @@ class Means:
         service_time: ServiceTime,
         clock: Clock,
         journal: Journal,
+        instruments: Instruments,
         verify: bool,
         tls: ssl.SSLContext,
+        dialer: Dialer | None = None,
     ) -> Means:
         """Make what the limits allow."""
         shares = Shares.of(limits)
-        threads = ThreadPool(shares.connections + shares.hash_workers)
+        threads = ThreadPool(shares.connections + shares.hash_workers, on_lag=instruments.late)
         limit: ConnectionLimit
         express = 0
         if limits.connections == "auto":
@@ -94,12 +100,13 @@ class Means:
             clock=clock,
             service_time=service_time,
             journal=journal,
+            instruments=instruments,
             verify=verify,
-            short_work=ThreadPool(_SHORT_WORK),
+            short_work=ThreadPool(_SHORT_WORK, on_lag=instruments.late),
             threads=threads,
             hashing=HashPool(threads, shares.hash_workers, journal),
             memory=MemoryBudget(shares.kept),
-            sender=ThreadLane(threads, tls, timeouts, pace, now=service_time.now),
+            sender=ThreadLane(threads, tls, timeouts, pace, now=service_time.now, dialer=dialer),
             limit=limit,
             connections=FairSlots(lambda: limit.limit, express=express),
         )

@@ -72,7 +72,7 @@ class PartsUpload:
         self._on_acknowledged = on_acknowledged
         self._fingerprint = fingerprint
         self._parts = [part for part in plan.parts if part.number not in arrived]
-        self.retries = 0
+        self.retries: int = 0
 
     async def run(self) -> None:
         """Send all that have not arrived.
@@ -104,10 +104,14 @@ class PartsUpload:
         name = f"{self._name}, part {part.number}"
         attempts = Attempts(means.retry, means.clock, means.budget, repeatable=True, name=name)
         refreshed = False
+        etag: str | None = None
         for attempt in count(1):
             clock = PartClock()
             try:
-                etag = await self._send_once(part, clock)
+                with means.instruments.span(
+                    "part", part=part.number, size=part.size, attempt=attempt
+                ):
+                    etag = await self._send_once(part, clock)
             except (PartRejected, TransportError) as error:
                 self._watch.sent(clock.span(part.number, part.size, error))
                 if _is_of_the_interface(error):
@@ -124,6 +128,7 @@ class PartsUpload:
                 self._watch.retried(part.number, attempt, error)
             else:
                 attempts.succeeded()
+                means.instruments.arrived(part.size)
                 self._watch.sent(clock.span(part.number, part.size))
                 break
         self._urls.done(part.number)

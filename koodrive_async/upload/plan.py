@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import attrs
 
+from koodrive_async import html
 from koodrive_async.errors import InvalidArgument
 from koodrive_async.resources.files import check_length
 
@@ -45,6 +46,27 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.parts)
+
+    def _repr_html_(self) -> str:
+        cells = {
+            "size": html.size(self.size),
+            "part size": html.size(self.part_size),
+            "parts": html.number(len(self.parts)),
+        }
+        rows = [_PartRow(part) for part in self.parts]
+        return html.card("Plan", cells, below=html.listing("Parts", rows))
+
+
+@attrs.frozen
+class _PartRow:
+    part: PlannedPart
+
+    def _html_row_(self) -> html.Cells:
+        return {
+            "number": html.number(self.part.number),
+            "offset": html.number(self.part.offset),
+            "size": html.size(self.part.size),
+        }
 
 
 def plan_parts(size: int, part_size: int | None = None) -> Plan:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from koodrive_async import html
+from koodrive_async.upload.timeline import draw_file
 from koodrive_async.upload.trace import FileTrace  # noqa: TC001 - whoever resolves the annotations finds it here
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Outcome = Literal["uploaded", "rapid", "exists"]
 
@@ -54,6 +59,38 @@ class UploadReceipt:
     description: str | None = None
     trace: FileTrace | None = attrs.field(default=None, repr=False, eq=False)
 
+    def timeline(self) -> Figure:
+        """Draw when what happened to this file, part by part and connection by connection.
+
+        Made for notebooks: it takes a moment, up to a second for thousands of parts, in which an
+        event loop stands still.
+
+        :returns: A figure of matplotlib, which a notebook shows and ``savefig`` writes.
+        :raises ModuleNotFoundError: matplotlib is missing; the message says how to get it.
+        :raises ValueError: The receipt has no trace.
+        """
+        if self.trace is None:
+            raise ValueError(f"there is no trace of {self.name}: nothing can be drawn")
+        return draw_file(self.trace)
+
+    def _html_row_(self) -> html.Cells:
+        return {
+            "name": html.text(self.name),
+            "outcome": html.text(self.outcome),
+            "size": html.size(self.size),
+            "time": html.seconds(self.seconds),
+            "parts": html.number(self.parts),
+            "sent before": html.detail(html.number(self.parts_resumed or None)),
+            "sent again": html.detail(html.number(self.retries or None)),
+            "description": html.text(self.description),
+            "SHA-256": html.digest(self.sha256),
+            "file": html.code(self.file_id),
+            "container": html.detail(html.code(self.container_id)),
+        }
+
+    def _repr_html_(self) -> str:
+        return html.card("Upload receipt", self._html_row_())
+
 
 @attrs.frozen(kw_only=True)
 class UploadFailure:
@@ -69,3 +106,15 @@ class UploadFailure:
     name: str | None
     error: Exception
     description: str | None = None
+
+    def _html_row_(self) -> html.Cells:
+        return {
+            "name": html.text(self.name),
+            "outcome": html.text("failed"),
+            "description": html.text(self.description),
+            "error": html.code(type(self.error).__name__),
+            "why": html.text(self.error),
+        }
+
+    def _repr_html_(self) -> str:
+        return html.card("Upload failure", self._html_row_())

@@ -11,12 +11,14 @@ import anyio
 import attrs
 
 from koodrive_async.errors import MalformedResponse
+from koodrive_async.telemetry import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from koodrive_async.models import MultiPartInfo
     from koodrive_async.resources import Files
+    from koodrive_async.telemetry import Instruments
     from koodrive_async.transport.clock import Clock, ServiceTime
 
 BATCH = 100
@@ -38,6 +40,7 @@ class PartUrls:
     :param service_time: Tells the age of a URL, as soon as it is known.
     :param clock: The wall clock, for URLs expire while a laptop sleeps.
     :param asked_at: When these were asked for, by that clock.
+    :param instruments: What refreshing tells of itself with.
     """
 
     def __init__(
@@ -50,12 +53,14 @@ class PartUrls:
         service_time: ServiceTime,
         clock: Clock,
         asked_at: float,
+        instruments: Instruments = SILENT,
     ) -> None:
         self._files = files
         self._file_id = file_id
         self._announced = announced
         self._service_time = service_time
         self._clock = clock
+        self._instruments = instruments
         self._urls: dict[int, _Url] = {}
         self._wanted = {part.part_number for part in announced}
         self._fetching: anyio.Lock | None = None
@@ -114,7 +119,9 @@ class PartUrls:
             if self._is_needed(part.part_number, asked_at)
         ]
         self._urls.pop(part_number, None)
-        self._keep(await self._files.part_urls(self._file_id, needed), asked_at)
+        with self._instruments.span("refresh", file=self._file_id, parts=len(needed)):
+            answered = await self._files.part_urls(self._file_id, needed)
+        self._keep(answered, asked_at)
         if part_number not in self._urls:
             raise MalformedResponse(
                 f"the service gave no URL for part {part_number}",

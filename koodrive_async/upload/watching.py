@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import weakref
 from collections import Counter, deque
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from koodrive_async.upload.item import UploadItem
     from koodrive_async.upload.receipt import UploadReceipt
     from koodrive_async.upload.trace import PartSpan
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 REPORT_EVERY = 0.1
 """Seconds between two reports of progress on the same file."""
@@ -123,6 +126,8 @@ class FileWatch:
     :param session: Of the session that it is in.
     :param number: Counts the files of that.
     :param on_progress: A callback for this file alone.
+    :ivar name: In the record, as far as it is known.
+    :ivar description: In a tree, its relative path.
     """
 
     def __init__(
@@ -131,10 +136,12 @@ class FileWatch:
         self._session = session
         self._item = item
         self._on_progress = on_progress
+        self.name: str = item.name or name_of(item.source) or ""
+        self.description: str | None = item.description
         self._identity: dict[str, Any] = {
             "number": number,
-            "name": item.name or name_of(item.source) or "",
-            "description": item.description,
+            "name": self.name,
+            "description": self.description,
         }
         self._size = 0
         self._done = dict.fromkeys(Phase, 0)
@@ -232,8 +239,8 @@ class FileWatch:
     def trace(self) -> FileTrace:
         """Return what happened to it, as of now."""
         return FileTrace(
-            name=self._identity["name"],
-            description=self._identity["description"],
+            name=self.name,
+            description=self.description,
             began=self._began,
             ended=time.perf_counter(),
             hashing=self._hashing,
@@ -249,6 +256,14 @@ class FileWatch:
         session = self._session
         self._is_finished = True
         session.count(done=1)
+        logger.debug(
+            "%s: %s, %d bytes in %.3f s, file %s",
+            self.description or self.name,
+            receipt.outcome,
+            receipt.size,
+            receipt.seconds,
+            receipt.file_id,
+        )
         if receipt.trace is not None:
             session.keep(receipt.trace)
         if session.is_watched:
@@ -258,6 +273,7 @@ class FileWatch:
         session, item = self._session, self._item
         session.count(failed=1)
         session.keep(self.trace())
+        logger.debug("%s: failed: %s", self.description or self.name, error)
         if session.is_watched:
             failure = UploadFailure(
                 source=item.source,
@@ -310,7 +326,7 @@ class Events:
     """
 
     def __init__(self) -> None:
-        self.missed = 0
+        self.missed: int = 0
         self._waiting: dict[object, Event] = {}
         self._retries = 0
         self._ended = False

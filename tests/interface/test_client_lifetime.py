@@ -197,8 +197,9 @@ async def test_clients_do_not_share_what_they_know(scripted):
         await other.devices.list()
 
 
-async def test_proxies_and_credentials_of_the_environment_are_not_used(scripted, monkeypatch):
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+async def test_credentials_of_the_environment_are_not_used(scripted, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     scripted.replies({"code": 0})
     async with client_of(scripted) as client:
         await client.devices.list()

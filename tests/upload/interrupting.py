@@ -10,7 +10,7 @@ import pytest
 from koodrive_async import Module
 from koodrive_async.emulator import Fault
 from koodrive_async.testing import connect
-from koodrive_async.upload import Phase, file_upload
+from koodrive_async.upload import Phase, watching
 
 FOREVER = 3600.0
 
@@ -26,7 +26,7 @@ def interrupted(koodrive_emulator, journal, device_id, monkeypatch):
 
     It may wait until so many bytes have been acknowledged, as well.
     """
-    monkeypatch.setattr(file_upload, "_REPORT_EVERY", 0.0)
+    monkeypatch.setattr(watching, "REPORT_EVERY", 0.0)
 
     async def run(items, route, count, *, journal=journal, acknowledged=0, active=1, **more):
         found = []

@@ -17,6 +17,8 @@ from anyio.streams.tls import TLSListener
 from koodrive_async import Timeouts
 from koodrive_async.tasks import task_group
 from koodrive_async.threads import ThreadPool
+from koodrive_async.transport.dialing import Dialer
+from koodrive_async.transport.proxy import Proxies
 from koodrive_async.upload.lane import ThreadLane
 from koodrive_async.upload.plan import PlannedPart
 from koodrive_async.upload.source import BytesContent
@@ -182,12 +184,16 @@ def full_server() -> Iterator[str]:
 
 @asynccontextmanager
 async def open_lane(
-    threads: int = 4, tls: ssl.SSLContext = TLS, pace: Pace | None = None, **timeouts: float
+    threads: int = 4,
+    tls: ssl.SSLContext = TLS,
+    pace: Pace | None = None,
+    proxy: str | None = None,
+    **timeouts: float,
 ) -> AsyncIterator[ThreadLane]:
     """Open a lane; a test that does not say how long to wait waits for ever."""
     waits = dict.fromkeys(("connect", "stall", "answer"), FOR_EVER) | timeouts
     pool = ThreadPool(threads)
-    lane = ThreadLane(pool, tls, Timeouts(**waits), pace)
+    lane = ThreadLane(pool, tls, Timeouts(**waits), pace, dialer=Dialer(Proxies(proxy)))
     try:
         yield lane
     finally:

@@ -10,6 +10,7 @@ import attrs
 
 from koodrive_async import ConnectionFailed, Limits, PartRejected, Timeouts
 from koodrive_async.models import MultiPartInfo
+from koodrive_async.telemetry import SILENT
 from koodrive_async.testing import INSTANT_RETRIES
 from koodrive_async.transport.clock import ServiceTime
 from koodrive_async.transport.retry import RetryBudget
@@ -124,6 +125,7 @@ async def file_of(
         service_time=service_time,
         clock=clock,
         journal=Journal.off(),
+        instruments=SILENT,
         verify=verify,
         tls=TLS,
     )

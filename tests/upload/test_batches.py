@@ -142,10 +142,12 @@ async def test_a_batch_that_is_closed_gives_nothing_more(session, make_file):
     assert await collect(batch) == []
 
 
-async def test_a_batch_that_is_never_iterated_uploads_nothing(session, koodrive_emulator):
+async def test_a_batch_that_is_never_iterated_uploads_nothing_and_warns(session, koodrive_emulator):
     batch = session.upload_many([UploadItem(source=b"a", name="a")])
-    del batch
-    gc.collect()
+    with pytest.warns(RuntimeWarning, match="never begun: iterate over them with 'async for'"):
+        del batch
+    closed = session.upload_many([UploadItem(source=b"a", name="a")])
+    await closed.aclose()  # says that it is not wanted
     assert koodrive_emulator.seen.count("files.create") == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from typing import Any
 
 import anyio
@@ -75,6 +76,25 @@ async def test_a_name_that_another_upload_has_taken_is_not_ours(
         assert in_record(emulator) == []
     else:
         assert in_record(emulator) == [(outcome.name, b"bbbb")]
+
+
+async def test_a_name_that_was_refused_is_not_noted_for_a_resume(
+    koodrive_emulator, device_id, journal, make_file
+):
+    first, second = make_file(2 * MIB), make_file(2 * MIB, "other", seed=1)
+
+    async def refused(session):
+        await session.upload(first, name="x")
+        await session.upload(second, name="x", auto_rename=AutoRename.REJECT)
+
+    async with connect(koodrive_emulator, journal=journal) as drive:
+        session = drive.backup(device_id, Module.FOLDER)
+        with contextlib.suppress(DuplicateFileName):
+            async with session:
+                await refused(session)
+    with contextlib.closing(sqlite3.connect(journal)) as store:
+        noted = store.execute("SELECT stored_name, outcome FROM uploads").fetchall()
+    assert noted == [('"x"', "uploaded")]
 
 
 @pytest.mark.parametrize("parent", [None, "root"])
