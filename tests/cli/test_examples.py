@@ -35,11 +35,6 @@ def test_backup_folder_uses_the_service_in_the_environment(tree, koodrive_emulat
 
 
 @pytest.mark.usefixtures("no_settings")
-def test_web_service_checks_itself():
-    assert "9000000 bytes are in record " in example("web_service.py", "--check")
-
-
-@pytest.mark.usefixtures("no_settings")
 def test_list_records_resumes_from_a_cursor():
     out = example("list_records.py")
     assert out.count("record ") == 5
