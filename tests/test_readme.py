@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 import subprocess
 import sys
@@ -101,12 +100,23 @@ async def test_the_service_example(koodrive_emulator):
     assert await files_of_newest_record(koodrive_emulator) == {("cat.jpg", None)}
 
 
-async def test_the_notebook_example(koodrive_emulator, capsys):
+async def test_the_notebook_example(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a.md").write_text("a")
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     code = compile(example("notebook"), "README.md", "exec", flags=flags)
-    names: dict[str, object] = {}
-    ran = eval(code, names)
-    if inspect.iscoroutine(ran):
-        await ran
-    assert "hello.txt 5 " in capsys.readouterr().out
-    assert await files_of_newest_record(koodrive_emulator) == {("hello.txt", None)}
+    names: dict[str, Any] = {}
+    try:
+        await eval(code, names)
+        assert [file.completed for file in names["emulator"].files()] == [True]
+    finally:
+        names["emulator"].stop()
+    assert list(names["table"]["file_name"]) == ["a.md"]
+
+
+def test_the_example_without_async(koodrive_emulator, capsys):
+    exec(compile(example("sync"), "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("hello.txt 5 2cf24dba")
+    assert anyio.run(files_of_newest_record, koodrive_emulator) == {("hello.txt", None)}

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 import click
 from anyio import to_thread
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.text import Text
+from rich.console import Console
+
+from koodrive_async.sinks.bars import Bar, Bars
+from koodrive_async.sinks.painter import Painter
+from koodrive_async.sinks.standing import Speed
+from koodrive_async.sinks.terminal import LiveView
+from koodrive_async.wording import count_text, time_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import TracebackType
 
-    from rich.progress import TaskID
+_EVERY: Final = 0.2
 
 
 @attrs.define(kw_only=True)
@@ -48,40 +52,39 @@ class Screen:
     """
 
     def __init__(self, *meters: Meter) -> None:
-        self._bars: _Bars | None = None
+        self._view: LiveView | None = None
         if sys.stderr.isatty():
-            console = Console(stderr=True, highlight=False)
-            if not console.is_dumb_terminal:
-                self._bars = _Bars(meters, console)
+            view = LiveView(Console(stderr=True, highlight=False), _Meters(meters).look)
+            if view.is_possible:
+                self._view = view
+                self._painter = Painter(view, every=_EVERY)
 
     @property
     def has_bars(self) -> bool:
         """Whether a person is watching."""
-        return self._bars is not None
+        return self._view is not None
 
     @property
     def wants_lines(self) -> bool:
         """Whether each finished file should have a line: unless a person watches bars instead."""
-        return self._bars is None or not sys.stdout.isatty()
+        return self._view is None or not sys.stdout.isatty()
 
     async def line(self, text: str, *, err: bool = False) -> None:
-        """Write a line, in a worker thread: a pipe's reader may take its time.
+        """Write a line: above the bars, or in a worker thread, for a reader may take its time.
 
         :param text: One line; standard output unless ``err``.
 
         Cancellation does not wait for that reader.
         """
-        await to_thread.run_sync(self._write, text, err, abandon_on_cancel=True)
-
-    def _write(self, text: str, err: bool) -> None:
-        if self._bars is not None and (err or sys.stdout.isatty()):
-            self._bars.console.print(Text.from_ansi(text), soft_wrap=True)
+        if self._view is not None and (err or sys.stdout.isatty()):
+            self._view.say(text)
         else:
-            click.echo(text, err=err)
+            write = partial(click.echo, text, err=err)
+            await to_thread.run_sync(write, abandon_on_cancel=True)
 
     def __enter__(self) -> Self:
-        if self._bars is not None:
-            self._bars.start()
+        if self._view is not None:
+            self._painter.start()
         return self
 
     def __exit__(
@@ -90,40 +93,30 @@ class Screen:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._bars is not None:
-            with suppress(OSError):  # the terminal may have gone
-                self._bars.stop()
+        if self._view is not None:
+            self._painter.close(patience=None)  # what comes next is written to the same terminal
 
 
-class _Bars(Progress):
-    """Draws meters; looks at them only when it is about to draw."""
+class _Meters:
+    """Meters as bars, with their speeds; looked at by the thread that draws."""
 
-    def __init__(self, meters: Iterable[Meter], console: Console) -> None:
-        self._meters: list[tuple[TaskID, Meter]] = []
-        super().__init__(
-            TextColumn("{task.description:<8}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TextColumn("{task.fields[files]:,} files"),
-            console=console,
-            transient=True,
-            # standard output may be a file, which bars have no business with
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._meters = [
-            (self.add_task(meter.label, total=None, visible=False, files=0), meter)
-            for meter in meters
-        ]
+    def __init__(self, meters: tuple[Meter, ...]) -> None:
+        self._meters = [(meter, Speed()) for meter in meters]
 
-    def get_renderables(self) -> Iterable[RenderableType]:
-        for task_id, meter in self._meters:
-            self.update(
-                task_id,
-                completed=meter.done,
-                total=meter.total,
-                files=meter.files,
-                visible=meter.started,
-            )
-        return super().get_renderables()
+    def look(self) -> Bars:
+        return Bars(bars=[_bar(meter, speed) for meter, speed in self._meters if meter.started])
+
+
+def _bar(meter: Meter, speed: Speed) -> Bar:
+    speed.add(time.monotonic(), meter.done)
+    left = ""
+    if meter.total and speed.per_second:
+        left = time_text(max(meter.total - meter.done, 0) / speed.per_second)
+    return Bar(
+        label=meter.label,
+        done=meter.done,
+        total=meter.total,
+        speed=speed.per_second,
+        left=left,
+        note=count_text(meter.files, "file"),
+    )
