@@ -9,7 +9,7 @@ from koodrive_async.cli.interruption import hear_signals, leave, restore
 
 __all__ = ["main"]
 
-_EXTRA = frozenset({"click", "rich"})
+_EXTRA = frozenset({"click", "pathspec", "rich", "tomlkit"})
 
 
 def main() -> None:

@@ -6,50 +6,128 @@ import io
 import logging
 import sys
 import traceback
-from typing import Any
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from koodrive_async import __version__
-from koodrive_async.cli.backup import backup
-from koodrive_async.cli.demo import demo
-from koodrive_async.cli.doctor import doctor
-from koodrive_async.cli.emulator import emulator
+from koodrive_async.cli.choosing import options_of_all, profile_option
 from koodrive_async.cli.exits import exit_code_of
 from koodrive_async.cli.interruption import Interrupted, interruptible
-from koodrive_async.cli.journal import journal
-from koodrive_async.cli.listings import devices, files, records, scopes
-from koodrive_async.cli.wording import reason
+from koodrive_async.cli.json_output import error_text, note_json, wants_json
 
-_LOG = "koodrive_async"
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_LOG: Final = "koodrive_async"
+
+_COMMANDS: Final = {
+    "backup": ("backup", "Back up PATH, a folder or a file."),
+    "completion": ("completion", "Print the script that completes command lines in SHELL."),
+    "config": ("config", "Look at the settings, and the profiles that they come from."),
+    "demo": ("demo", "Back up PATH to an emulator on this machine, and compare every byte."),
+    "devices": ("listings", "List the devices of the user."),
+    "doctor": ("doctor", "Check this machine, the settings and the service."),
+    "emulator": ("emulator", "Run a KooDrive on this machine."),
+    "files": ("listings", "List the files of RECORD."),
+    "journal": ("journal", "Show the backups of this machine that were not finished."),
+    "login": ("login", "Ask for the service and the credentials, and keep them."),
+    "logout": ("login", "Forget the credentials of a profile."),
+    "records": ("listings", "List backup records, newest first."),
+    "scopes": ("scopes", "List, add and remove the backup scopes of a device."),
+}
+"""The commands: the module, which is loaded when one is wanted, and what the help says of it."""
+
+_WITHOUT_SETTINGS: Final = frozenset({"completion", "demo", "emulator"})
+
+for _package in ("pathspec", "rich", "tomlkit"):
+    # said at once, and not by the one command that happens to need it
+    if find_spec(_package) is None:
+        raise ModuleNotFoundError(f"No module named {_package!r}", name=_package)
 
 
 class _Commands(click.Group):
     """A group whose commands fail with one line and a documented exit code."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_COMMANDS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        # of an unknown one click tells what it may have been, out of those that are loaded
+        for name in (cmd_name,) if cmd_name in _COMMANDS else _COMMANDS:
+            if name not in self.commands:
+                module = import_module(f"koodrive_async.cli.{_COMMANDS[name][0]}")
+                self.add_command(getattr(module, name), name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click gives it
+        formatter: click.HelpFormatter,
+    ) -> None:
+        # in whole sentences, and without loading what takes most of a second
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - for completion only
+
+        return [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ] + click.Command.shell_complete(self, ctx, incomplete)
+
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        # so that ``koodrive backup --debug`` works as well as ``koodrive --debug backup``
-        cmd.params.append(_debug_option())
+        _equip(cmd, profile=(name or cmd.name) not in _WITHOUT_SETTINGS)
         super().add_command(cmd, name)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        for name in getattr(ctx, "_protected_args", ()):
+            # here, where a signal ends the process at once: not in the middle of an import
+            self.get_command(ctx, name)
+        return rest
 
     def invoke(self, ctx: click.Context) -> Any:
         with interruptible():
             return self._invoke(ctx)
 
     def _invoke(self, ctx: click.Context) -> Any:
+        note_json(ctx, ctx.args)
         try:
             return super().invoke(ctx)
         except Interrupted as interrupted:
-            click.echo("interrupted", err=True)
+            said = error_text(interrupted, as_json=True) if wants_json(ctx) else "interrupted"
+            click.echo(said, err=True)
             raise click.exceptions.Exit(interrupted.exit_code) from None
-        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+        except click.ClickException as error:
+            if not wants_json(ctx):
+                raise  # click knows how to show it
+            raise _told(ctx, error, error.exit_code) from None
+        except (click.Abort, click.exceptions.Exit, BrokenPipeError):
             # click knows what to do with these; the last is a reader such as ``head`` that has left
             raise
         except Exception as error:  # noqa: BLE001 - the end of the line: it becomes an exit code
             if ctx.meta.get(_LOG):
                 traceback.print_exception(error)
-            click.echo(f"error: {reason(error)}", err=True)
-            raise click.exceptions.Exit(exit_code_of(error)) from None
+            raise _told(ctx, error, exit_code_of(error)) from None
+
+
+def _told(ctx: click.Context, error: Exception, code: int) -> click.exceptions.Exit:
+    click.echo(error_text(error, as_json=wants_json(ctx)), err=True)
+    return click.exceptions.Exit(code)
+
+
+def _equip(command: click.Command, *, profile: bool) -> None:
+    """Let options of all commands stand behind a command as well as in front of it."""
+    if profile:
+        command.params.append(profile_option())
+    command.params.append(_debug_option())
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _equip(below, profile=profile)
 
 
 def _debug_option() -> click.Option:
@@ -77,7 +155,7 @@ def _debug(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 @click.group(
     cls=_Commands,
-    params=[_debug_option()],
+    params=[*options_of_all(), _debug_option()],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 all went well, 1 something failed (files are named), 2 wrong usage, "
     "3 settings are missing or wrong, 4 the service refused or did not answer; when a signal "
@@ -87,15 +165,12 @@ def _debug(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 def koodrive() -> None:
     """Back up to Huawei Cloud KooDrive.
 
-    All commands but demo, journal and emulator take the service from the environment:
-    KOODRIVE_ENDPOINT, KOODRIVE_USER_ID, and KOODRIVE_TOKEN or both of KOODRIVE_APP_ID and
-    KOODRIVE_APP_SECRET.
+    Begin with koodrive login, which asks for the service and the credentials and keeps them in a
+    profile. The environment goes before a profile: KOODRIVE_ENDPOINT, KOODRIVE_USER_ID, and
+    KOODRIVE_TOKEN or both of KOODRIVE_APP_ID and KOODRIVE_APP_SECRET; KOODRIVE_PROFILE names
+    a profile. koodrive config explain says what holds. To try without an account: koodrive demo.
     """
     for stream in (sys.stdout, sys.stderr):
         # a file name that the terminal's encoding lacks must not end a backup
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-for _command in (demo, backup, records, files, devices, scopes, journal, doctor, emulator):
-    koodrive.add_command(_command)

@@ -1,4 +1,4 @@
-"""``koodrive backup``: back up a folder or a file to the service in the environment."""
+"""``koodrive backup``: back up a folder or a file."""
 
 from __future__ import annotations
 
@@ -10,60 +10,43 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-import attrs
 import click
+from click.core import ParameterSource
 
-from koodrive_async.cli.exits import ExitCode
+from koodrive_async.cli.dry_run import Rehearsal
 from koodrive_async.cli.interruption import Interrupted, LastWords
+from koodrive_async.cli.job import Job
+from koodrive_async.cli.json_output import (
+    Failed,
+    error_object,
+    json_option,
+    json_text,
+    write_json,
+)
 from koodrive_async.cli.machine import this_machine
 from koodrive_async.cli.options import ConnectionsType, SizeType, module_option
+from koodrive_async.cli.output import Bare, quiet_option
 from koodrive_async.cli.progress import Screen
-from koodrive_async.cli.report import Report
-from koodrive_async.cli.resuming import RepeatableCommand, called_again, named
+from koodrive_async.cli.report import JsonLines, Lines
+from koodrive_async.cli.resuming import RepeatableCommand, called_again
+from koodrive_async.cli.rules import left_out_text, read_rules
 from koodrive_async.cli.running import run
-from koodrive_async.cli.uploading import Tally, upload_path
+from koodrive_async.cli.settings import connect
 from koodrive_async.cli.wording import count_text, printable
-from koodrive_async.client import KooDrive
 from koodrive_async.config import Limits, Timeouts
-from koodrive_async.errors import InvalidArgument, KooDriveError
-from koodrive_async.tasks import task_group
+from koodrive_async.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from koodrive_async.backup import BackupSession
-    from koodrive_async.cli.machine import Machine
+    from koodrive_async.cli.output import Display
+    from koodrive_async.cli.rules import Rules
     from koodrive_async.models import Module
 
 _JOURNAL_LOG: Final = "koodrive_async.upload.journal_file"
 
 _CLEANUP: Final = 0.5
 """Seconds for giving the lock back; there is one for everything, ``interruption.PATIENCE``."""
-
-
-@attrs.define(kw_only=True)
-class _Job:
-    """What to back up and how; and, once known, the device and the record.
-
-    :ivar resumes: Whether to look for a record to go on with.
-    :ivar wanted: The record to go on with, when it was named.
-    :ivar again: Returns the command as it was given, with more options.
-    :ivar forgetful: Whether there is no journal that would know the record by its path.
-    """
-
-    path: Path
-    root: str
-    is_file: bool
-    module: Module
-    machine: Machine
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-    resumes: bool
-    wanted: str | None
-    again: Callable[..., str]
-    forgetful: bool = False
-    device_id: str | None = None
-    record_id: str | None = None
 
 
 @click.command(cls=RepeatableCommand)
@@ -77,10 +60,28 @@ class _Job:
     "derived from the machine id.",
 )
 @click.option(
-    "--include", metavar="PATTERN", multiple=True, help="Take these files only, such as '*.jpg'."
+    "--include",
+    metavar="PATTERN",
+    multiple=True,
+    help="Take these files only, such as '*.jpg' or /photos/.",
 )
 @click.option(
-    "--exclude", metavar="PATTERN", multiple=True, help="Leave these files and folders out."
+    "--exclude",
+    metavar="PATTERN",
+    multiple=True,
+    help="Leave these files and folders out, such as '*.tmp' or node_modules/.",
+)
+@click.option(
+    "--exclude-from",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    multiple=True,
+    help="Leave out what the lines of FILE say, one pattern on each.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be done and do nothing; neither the service nor credentials are needed.",
 )
 @click.option(
     "--connections",
@@ -125,6 +126,8 @@ class _Job:
     default=0.0,
     help="How long to wait for a lock that somebody else holds; not at all by default.",
 )
+@quiet_option
+@json_option
 @click.pass_context
 def backup(
     ctx: click.Context,
@@ -135,6 +138,8 @@ def backup(
     machine_code: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    exclude_from: tuple[Path, ...],
+    dry_run: bool,
     connections: int | Literal["auto"],
     memory: int,
     bandwidth: int | None,
@@ -143,55 +148,125 @@ def backup(
     journal: str,
     verify: bool,
     wait: float,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Back up PATH, a folder or a file.
 
     Anywhere but on a terminal each file has a line on standard output: outcome, bytes, SHA-256,
-    file id and path, separated by tabs. Files that fail are named on standard error, and the
-    others go on.
+    file id and path, separated by tabs; with --dry-run: upload, bytes, parts and path. Files that
+    fail are named on standard error, and the others go on.
+
+    Patterns mean what they mean in a .gitignore, and the last one that matches decides: the file
+    .koodriveignore in PATH comes first, then --exclude-from, then --exclude. What is not taken by
+    any --include is left out as well. Folders that are left out are not looked into, and symbolic
+    links, FIFOs, sockets and devices are never backed up.
+
+    With --json each line is an object whose "event" is begun (device_id, record_id, resumed),
+    progress (once a second), finished (path, receipt), failed (path, error), or at the end done,
+    with the totals; with --dry-run planned (path, action, size, parts), failed or done.
     """
     is_file = not path.is_dir()
-    if is_file and (include or exclude):
-        raise click.UsageError("--include and --exclude are for folders")
-    job = _Job(
+    if is_file:
+        _refuse_patterns(ctx)
+    rules = None
+    if not is_file:
+        rules = read_rules(path, include=include, exclude=exclude, exclude_from=exclude_from)
+    if dry_run:
+        _rehearse(path, is_file, rules, quiet=quiet, as_json=as_json)
+        return
+    job = Job(
         path=path,
         root=os.path.abspath(path),  # noqa: PTH100 - links are not followed, as in the journal
         is_file=is_file,
         module=module,
         machine=this_machine(machine_code, device_name),
-        include=include,
-        exclude=exclude,
+        rules=rules,
         resumes=resume,
         wanted=wanted,
         again=partial(called_again, ctx),
     )
-    drive = KooDrive.from_env(
+    drive = connect(
         limits=_limits(connections, memory, bandwidth),
         timeouts=Timeouts(cleanup=_CLEANUP, lock=wait),
         journal=_journal(journal),
         verify_parts=verify,
     )
-    tally = Tally()
-    last_words = LastWords(lambda: f"interrupted: {_so_far(job, tally)}")
+    last_words = LastWords(partial(_interrupted_text, job, as_json=as_json))
+    display = _display(job, quiet=quiet, as_json=as_json)
     began = time.perf_counter()
     try:
-        with _telling_of_the_journal(), Screen(tally.hashing, tally.sending) as screen:
-            run(partial(_back_up, drive, job, tally, screen), last_words)
+        with _telling_of_the_journal(as_json=as_json), display:
+            voice = JsonLines(display) if as_json else Lines(display)
+            run(partial(job.run, drive, display, voice), last_words)
     except Interrupted as interrupted:
         last_words.end(interrupted.number)
     except Exception:
         if job.record_id is not None:
-            click.echo(f"stopped: {_so_far(job, tally)}", err=True)
+            click.echo(_stopped_text(job, as_json=as_json), err=True)
         raise
+    if not quiet:
+        _write_end(job, time.perf_counter() - began, as_json=as_json)
+    if job.tally.failed:
+        raise Failed(f"{count_text(job.tally.failed, 'file')} not backed up")
+
+
+def _refuse_patterns(ctx: click.Context) -> None:
+    # those of a profile are for folders, whatever is backed up today
+    for name in ("include", "exclude", "exclude_from"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--include and --exclude are for folders")
+
+
+def _rehearse(
+    path: Path, is_file: bool, rules: Rules | None, *, quiet: bool, as_json: bool
+) -> None:
+    rehearsal = Rehearsal(path=path, is_file=is_file, rules=rules)
+    run(partial(rehearsal.run, Bare(silent=quiet), as_json=as_json))
+    if as_json and not quiet:
+        write_json(rehearsal.facts())
+    elif not quiet:
+        _write_left_out(left_out_text(rehearsal.left_out))
+        click.echo(f"plan\t{rehearsal.summary()}; nothing was sent")
+    if rehearsal.failed:
+        raise Failed(f"{count_text(rehearsal.failed, 'file')} could not be backed up")
+
+
+def _display(job: Job, *, quiet: bool, as_json: bool) -> Display:
+    if quiet or as_json:
+        return Bare(silent=quiet)
+    return Screen(job.tally.hashing, job.tally.sending)
+
+
+def _write_end(job: Job, seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        write_json(job.summary(seconds))
+        return
     click.echo(f"device\t{job.device_id}\nrecord\t{job.record_id}")
-    click.echo(f"done\t{tally.summary(time.perf_counter() - began)}")
-    if tally.failed:
-        click.echo(f"error: {count_text(tally.failed, 'file')} not backed up", err=True)
-        raise click.exceptions.Exit(ExitCode.FAILED)
+    _write_left_out(left_out_text(job.left_out))
+    click.echo(f"done\t{job.tally.summary(seconds)}")
+
+
+def _write_left_out(text: str | None) -> None:
+    if text is not None:
+        click.echo(f"left out\t{text}")
+
+
+def _interrupted_text(job: Job, *, as_json: bool) -> str:
+    if not as_json:
+        return f"interrupted: {job.so_far()}"
+    error = error_object(KeyboardInterrupt()) | {"type": "Interrupted"}
+    return json_text({"error": error, "so_far": job.so_far_facts()})
+
+
+def _stopped_text(job: Job, *, as_json: bool) -> str:
+    if as_json:
+        return json_text({"so_far": job.so_far_facts()})
+    return f"stopped: {job.so_far()}"
 
 
 @contextmanager
-def _telling_of_the_journal() -> Iterator[None]:
+def _telling_of_the_journal(*, as_json: bool) -> Iterator[None]:
     """Say afterwards what was wrong with the journal: nobody would look into a log for it."""
     heard: list[logging.LogRecord] = []
     logger = logging.getLogger(_JOURNAL_LOG)
@@ -203,7 +278,9 @@ def _telling_of_the_journal() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         for record in heard:
-            click.echo(f"warning: {printable(record.getMessage())}", err=True)
+            text = printable(record.getMessage())
+            said = json_text({"warning": {"message": text}}) if as_json else f"warning: {text}"
+            click.echo(said, err=True)
 
 
 def _journal(given: str) -> str | None:
@@ -219,73 +296,3 @@ def _limits(connections: int | Literal["auto"], memory: int, bandwidth: int | No
         return Limits(connections=connections, memory=memory, bandwidth=bandwidth)
     except ValueError:
         raise InvalidArgument(f"--memory must be at least 4 MiB, not {memory} bytes") from None
-
-
-async def _back_up(drive: KooDrive, job: _Job, tally: Tally, screen: Screen) -> None:
-    report = Report(screen, drive.limits.files_in_flight)
-    async with drive:
-        machine = job.machine
-        device = await drive.devices.bind(machine.code, machine.name, machine.os)
-        job.device_id = device.device_id
-        job.forgetful = drive.journal_path is None
-        record_id = await _record_to_resume(drive, device.device_id, job, screen)
-        try:
-            async with drive.backup(
-                device.device_id, job.module, resume=record_id, root=job.root
-            ) as session:
-                job.record_id = session.record.record_id
-                await _upload(session, job, tally, screen, report)
-        except KooDriveError as error:
-            await report.tell_withheld(error)
-            raise
-        await report.tell_withheld()
-
-
-async def _record_to_resume(
-    drive: KooDrive, device_id: str, job: _Job, screen: Screen
-) -> str | None:
-    if job.wanted is not None:
-        await screen.line(f"resume\trecord {job.wanted}")
-        return job.wanted
-    if not job.resumes:
-        return None
-    found = await drive.find_unfinished(device_id, job.module, root=job.root)
-    which = named(found) if found else "no unfinished record: a new one is begun"
-    await screen.line(f"resume\t{which}")
-    if found is not None:
-        job.record_id = found.record_id
-    return job.record_id
-
-
-async def _upload(
-    session: BackupSession, job: _Job, tally: Tally, screen: Screen, report: Report
-) -> None:
-    async with task_group() as group:
-        if screen.has_bars and not (job.include or job.exclude):
-            group.start_soon(tally.measure, job.path)
-        async for outcome in upload_path(
-            session,
-            job.path,
-            tally,
-            is_file=job.is_file,
-            include=job.include,
-            exclude=job.exclude,
-        ):
-            tally.add(outcome)
-            await report.tell(outcome)
-        group.cancel_scope.cancel()
-
-
-def _so_far(job: _Job, tally: Tally) -> str:
-    if job.record_id is None:
-        return "nothing was backed up"
-    return (
-        f"{count_text(tally.files, 'file')} backed up, record {job.record_id} is unfinished; "
-        f"go on with: {_command_to_go_on(job, job.record_id)}"
-    )
-
-
-def _command_to_go_on(job: _Job, record_id: str) -> str:
-    if job.wanted or job.resumes:
-        return job.again()
-    return job.again("--record", record_id) if job.forgetful else job.again("--resume")

@@ -16,9 +16,10 @@ from koodrive_async.cli.comparison import Difference, compare
 from koodrive_async.cli.demo_tree import make_tree
 from koodrive_async.cli.download import download_record
 from koodrive_async.cli.emulator import faults_of
-from koodrive_async.cli.exits import ExitCode
+from koodrive_async.cli.json_output import Failed, json_option, write_json
 from koodrive_async.cli.local import local_files, total_size
 from koodrive_async.cli.machine import Machine, this_machine
+from koodrive_async.cli.output import Bare, quiet_option
 from koodrive_async.cli.progress import Meter, Screen
 from koodrive_async.cli.running import run
 from koodrive_async.cli.uploading import Tally, upload_path
@@ -30,8 +31,9 @@ from koodrive_async.models import Module, RecordStatus
 from koodrive_async.upload import UploadReceipt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from koodrive_async.cli.output import Display
     from koodrive_async.upload import UploadFailure
 
 
@@ -44,12 +46,15 @@ if TYPE_CHECKING:
     multiple=True,
     help="Make something go wrong on the way, such as reset=middle:part.put:times=3.",
 )
-def demo(path: Path | None, rules: tuple[str, ...]) -> None:
+@quiet_option
+@json_option
+def demo(path: Path | None, rules: tuple[str, ...], quiet: bool, as_json: bool) -> None:
     """Back up PATH to an emulator on this machine, fetch it back, and compare every byte.
 
     PATH is a file or a folder and is only read; without it a small tree is made. The emulator
     speaks real HTTP on a port of this machine; nothing leaves it. The exit code is 0 only if every
-    file came back as it is.
+    file came back as it is. With --json one object: files, size, device_id, record_id, equal, and
+    differences, a list of path, problem.
     """
     with tempfile.TemporaryDirectory(prefix="koodrive-demo-") as directory:
         scratch = Path(directory)
@@ -57,15 +62,29 @@ def demo(path: Path | None, rules: tuple[str, ...]) -> None:
         if path is None:
             make_tree(root)
         with Emulator(scratch / "emulator", faults=faults_of(rules), etags=False) as emulator:
-            trial = Trial(root=root, made=path is None, files=local_files(root), scratch=scratch)
+            trial = Trial(
+                root=root,
+                made=path is None,
+                files=local_files(root),
+                scratch=scratch,
+                talks=not (quiet or as_json),
+            )
             with trial.screen:
                 differences = run(partial(trial.run, emulator.environment(), emulator.url))
+    if as_json and not quiet:
+        write_json(trial.facts(differences))
+    elif not quiet:
+        _tell(differences)
     if differences:
-        for difference in differences:
-            click.echo(f"  NOT EQUAL   {printable(difference.path)}: {difference.problem}")
-        click.echo(f"\n{count_text(len(differences), 'file')} of {trial.count} not equal.")
-        raise click.exceptions.Exit(ExitCode.FAILED)
-    click.secho("\nEvery file came back byte for byte.", fg="green")
+        raise Failed(f"{count_text(len(differences), 'file')} of {trial.count} not equal")
+
+
+def _tell(differences: Sequence[Difference]) -> None:
+    click.echo()
+    for difference in differences:
+        click.echo(f"  NOT EQUAL   {printable(difference.path)}: {difference.problem}")
+    if not differences:
+        click.secho("Every file came back byte for byte.", fg="green")
 
 
 @attrs.define(kw_only=True)
@@ -75,16 +94,19 @@ class Trial:
     :ivar made: Whether the files were made for this.
     :ivar files: What has to come back, by relative path.
     :ivar scratch: A folder for files on their way back.
+    :ivar talks: Whether to say how it goes.
     """
 
     root: Path
     made: bool
     files: Mapping[str, Path]
     scratch: Path
+    talks: bool = True
     machine: Machine = attrs.field(factory=this_machine)
     tally: Tally = attrs.field(factory=Tally)
     download: Meter = attrs.field(factory=lambda: Meter(label="download"))
-    screen: Screen = attrs.field(init=False)
+    screen: Display = attrs.field(init=False)
+    _record: tuple[str, str] | None = None
     _containers: dict[str, str] = attrs.field(factory=dict)
     _failures: list[Difference] = attrs.field(factory=list)
 
@@ -93,12 +115,24 @@ class Trial:
         total = total_size(self.root)
         for meter in meters:
             meter.total = total
-        self.screen = Screen(*meters)
+        self.screen = Screen(*meters) if self.talks else Bare(silent=True)
 
     @property
     def count(self) -> int:
         """Files that have to come back."""
         return len(self.files)
+
+    def facts(self, differences: Sequence[Difference]) -> dict[str, object]:
+        """Return what came of it for JSON."""
+        device_id, record_id = self._record or (None, None)
+        return {
+            "files": self.count,
+            "size": self.tally.hashing.total or 0,
+            "device_id": device_id,
+            "record_id": record_id,
+            "equal": self._equal(differences),
+            "differences": [attrs.asdict(difference) for difference in differences],
+        }
 
     async def run(self, environment: Mapping[str, str], url: str) -> list[Difference]:
         """Go there and back.
@@ -111,9 +145,10 @@ class Trial:
         size = self.tally.hashing.total or 0
         await self._say("emulator", f"{url}, in a temporary directory")
         await self._say("files", f"{count_text(self.count, 'file')}, {size_text(size)}, {origin}")
-        async with KooDrive.from_env(environment, journal=None) as drive:
+        async with KooDrive.from_env(environment, proxy=None, journal=None) as drive:
             device_id = await self._bind(drive)
             record_id = await self.back_up(drive, device_id)
+            self._record = device_id, record_id
             await self._find(drive, device_id, record_id)
             return await self.fetch_back(drive, record_id)
 
@@ -144,11 +179,12 @@ class Trial:
         # why a file was not backed up says more than that it did not come back
         why = {failure.path: failure for failure in self._failures}
         differences = [why.pop(each.path, each) for each in differences] + list(why.values())
-        equal = self.count - len({each.path for each in differences} & set(self.files))
-        await self._say(
-            "compared", f"{equal:,} of {count_text(self.count, 'file')} equal in size and SHA-256"
-        )
+        equal, files = self._equal(differences), count_text(self.count, "file")
+        await self._say("compared", f"{equal:,} of {files} equal in size and SHA-256")
         return differences
+
+    def _equal(self, differences: Sequence[Difference]) -> int:
+        return self.count - len({each.path for each in differences} & set(self.files))
 
     async def _bind(self, drive: KooDrive) -> str:
         machine = self.machine

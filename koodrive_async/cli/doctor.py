@@ -13,15 +13,20 @@ import click
 
 from koodrive_async import __version__
 from koodrive_async.cli.exits import ExitCode
+from koodrive_async.cli.json_output import json_option, write_json
 from koodrive_async.cli.running import run
-from koodrive_async.cli.wording import reason, speed_text
-from koodrive_async.client import KooDrive
-from koodrive_async.config import RetryPolicy, Timeouts, read_environment
-from koodrive_async.errors import ApiError, KooDriveError, TransportError
+from koodrive_async.cli.settings import connect, current
+from koodrive_async.cli.wording import count_text, hint, printable, reason, speed_text
+from koodrive_async.config import RetryPolicy, Timeouts
+from koodrive_async.errors import ApiError, ConfigurationError, KooDriveError, TransportError
 from koodrive_async.hashing import Sha256, backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from koodrive_async.cli.access import Access
+    from koodrive_async.cli.known_settings import Value
+    from koodrive_async.client import KooDrive
 
 _BLOCK: Final = 2**20
 _MEASURE_SECONDS: Final = 0.2
@@ -48,20 +53,31 @@ class Check:
 
 
 @click.command()
-def doctor() -> None:
-    """Check this machine, the settings and the service."""
-    failed = 0
+@json_option
+def doctor(as_json: bool) -> None:
+    """Check this machine, the settings and the service.
+
+    With --json one object: checks, a list of name, ok, found, hint.
+    """
+    checks = []
     for check in _checks():
-        failed += not check.ok
-        verdict = click.style("ok", fg="green") if check.ok else click.style("failed", fg="red")
-        click.echo(
-            f"{verdict:<{6 + len(verdict) - len(click.unstyle(verdict))}}  "
-            f"{check.name:<12}  {check.found}"
-        )
-        if check.hint is not None:
-            click.echo(f"{'':<22}hint: {check.hint}")
-    if failed:
+        checks.append(check)
+        if not as_json:
+            _show(check)
+    if as_json:
+        write_json({"checks": [attrs.asdict(check) | {"ok": check.ok} for check in checks]})
+    if not all(check.ok for check in checks):
         raise click.exceptions.Exit(ExitCode.FAILED)
+
+
+def _show(check: Check) -> None:
+    verdict = click.style("ok", fg="green") if check.ok else click.style("failed", fg="red")
+    click.echo(
+        f"{verdict:<{6 + len(verdict) - len(click.unstyle(verdict))}}  "
+        f"{check.name:<12}  {printable(check.found)}"
+    )
+    if check.hint is not None:
+        click.echo(f"{'':<22}hint: {check.hint}")
 
 
 def _checks() -> Iterator[Check]:
@@ -71,12 +87,32 @@ def _checks() -> Iterator[Check]:
     yield Check("packages", f"koodrive-async {__version__}, aiohttp {aiohttp.__version__}")
     yield _hashing()
     try:
-        drive, found = _connect()
-    except (KooDriveError, ValueError) as error:
-        yield Check("settings", reason(error), "set these variables, see koodrive --help")
+        settings = current()
+    except ConfigurationError as error:
+        yield _of_settings(error)
         return
-    yield found
-    yield from run(lambda: _service(drive))
+    yield Check("profile", settings.profile_text)
+    for value in settings.values.values():
+        if value.given:
+            yield _origin(value)
+    try:
+        access = settings.access()
+        # a doctor says at once what is wrong, where a backup would try again and wait
+        drive = connect(retry=RetryPolicy(attempts=1), timeouts=Timeouts(connect=5.0, answer=15.0))
+    except (KooDriveError, ValueError) as error:
+        yield _of_settings(error)
+        return
+    yield _origin(access.credentials)
+    yield Check("settings", f"{access.endpoint}, signing in with {access.credentials.value}")
+    yield from run(lambda: _service(drive, access))
+
+
+def _of_settings(error: Exception) -> Check:
+    return Check("settings", reason(error), hint(error) or "see koodrive config explain")
+
+
+def _origin(value: Value) -> Check:
+    return Check(value.name, f"{value.text} ({value.source}: {value.where})")
 
 
 def _hashing() -> Check:
@@ -96,34 +132,26 @@ def _hashing() -> Check:
     return Check("sha-256", found)
 
 
-def _connect() -> tuple[KooDrive, Check]:
-    found = read_environment()
-    # a doctor says at once what is wrong, where a backup would try again and wait
-    drive = KooDrive.from_env(
-        retry=RetryPolicy(attempts=1), timeouts=Timeouts(connect=5.0, answer=15.0)
-    )
-    signs_in_with = "a token" if found.token is not None else "an app signature"
-    return drive, Check("settings", f"{drive.endpoint}, signing in with {signs_in_with}")
-
-
-async def _service(drive: KooDrive) -> list[Check]:
+async def _service(drive: KooDrive, access: Access) -> list[Check]:
     began = time.perf_counter()
     try:
         async with drive:
             devices = await drive.devices.list()
     except TransportError as error:
-        return [Check("service", reason(error), "check KOODRIVE_ENDPOINT, the network and TLS")]
+        return [Check("service", reason(error), "check the endpoint, the network and TLS")]
     except ApiError as error:
         answered = Check("service", f"answers in {time.perf_counter() - began:.3f} s")
         refused = Check(
             "signing in",
             f"HTTP {error.status}, code {error.code}: {error.msg} (trace id {error.trace_id})",
-            "renew KOODRIVE_TOKEN or check the app secret, and check KOODRIVE_USER_ID",
+            f"renew what is in {access.credentials.where}, and check the user id",
         )
         return [answered, refused, _clock(drive)]
+    except ConfigurationError as error:
+        return [Check("signing in", reason(error), hint(error) or "koodrive login signs in again")]
     return [
         Check("service", f"answers in {time.perf_counter() - began:.3f} s"),
-        Check("signing in", f"accepted; {len(devices)} bound devices"),
+        Check("signing in", f"accepted; {count_text(len(devices), 'bound device')}"),
         _clock(drive),
     ]
 

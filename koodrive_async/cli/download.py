@@ -124,7 +124,7 @@ class _Download:
     _file: BackupFile
     _target: Path
     _meter: Meter
-    _plain: bool = attrs.field(kw_only=True)
+    _plain: bool = attrs.field(kw_only=True, alias="plain")
 
     async def run(
         self, url: str | None, at_a_time: CapacityLimiter, found: list[Downloaded]
@@ -198,7 +198,7 @@ class _RefusedError(Exception):
 
 @asynccontextmanager
 async def _opened(target: Path) -> AsyncIterator[BinaryIO]:
-    file = await to_thread.run_sync(target.open, "wb")
+    file = await to_thread.run_sync(lambda: target.open("wb"))
     try:
         yield file
     finally:

@@ -7,16 +7,60 @@ import tempfile
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import click
 from anyio import to_thread
 
+from koodrive_async.cli.child import run_child
+from koodrive_async.cli.json_output import json_option, write_json
+from koodrive_async.cli.output import quiet_option
 from koodrive_async.cli.running import run
 from koodrive_async.emulator import Emulator, Faults
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-@click.command()
+    from koodrive_async.emulator.fault import Kind
+
+_DAY: Final = 86400.0
+
+FAULT_KINDS: Final[Mapping[Kind, str]] = {
+    "latency": "every answer comes late: latency=0.02 (seconds)",
+    "bandwidth": "each connection is slow: bandwidth=1000000 (bytes a second)",
+    "total-bandwidth": "all uploads together are: total-bandwidth=5000000:part.put",
+    "error": "the service refuses: error=503:files.complete:rate=0.1",
+    "early-answer": "it refuses, and reads no body: early-answer=503:part.put",
+    "throttle": "HTTP 429: throttle=1:part.put:times=3 (seconds to wait)",
+    "reset": "the connection is cut: reset=middle:part.put:times=1",
+    "silence": "it takes the body and never answers: silence=after:part.put",
+    "lost-answer": "it acts, its answer is lost: lost-answer:files.create",
+    "half-answer": "it acts, and half of the answer comes",
+    "headers-only": "it acts, and only the head of the answer comes",
+    "trickle": "it answers a byte each second: trickle=1:files.create",
+    "garbage": "it acts, and answers bytes that are no HTTP",
+    "close": "it answers with Connection: close",
+    "corrupt": "it stores a byte wrongly: corrupt:part.put:times=1",
+    "lost-upload": "it forgets the upload: lost-upload:files.complete:times=1",
+    "expired-url": "a presigned URL is too old: expired-url:part.put:times=1",
+    "expired-lock": "the lock runs out: expired-lock:files.create:times=1",
+    "expired-token": "the token runs out: expired-token:records.list:times=1",
+}
+
+_ABOUT_FAULTS: Final = (
+    "\b\nFaults are kind[=value][:call][:option=value,...]. Options of all kinds are\n"
+    "rate=0.1, times=3 and after=4; a call is one such as part.put or files.*\n"
+    + "\n".join(f"  {kind:<15}  {text}" for kind, text in FAULT_KINDS.items())
+)
+
+
+@click.command(
+    epilog=_ABOUT_FAULTS,
+    # what follows COMMAND is its own
+    context_settings={"allow_interspersed_args": False},
+)
+@click.argument("command", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the interface.")
 @click.option(
     "--object-port", type=click.IntRange(0, 65535), default=0, help="Port of the object store."
@@ -33,8 +77,8 @@ from koodrive_async.emulator import Emulator, Faults
     "rules",
     metavar="SPEC",
     multiple=True,
-    help="Something that goes wrong, such as latency=0.02, error=503:files.complete:rate=0.1 or "
-    "reset=middle:part.put:times=1. May be given several times.",
+    help="Something that goes wrong, such as reset=middle:part.put:times=1; the kinds are listed "
+    "below. May be given several times.",
 )
 @click.option(
     "--lock-seconds", type=float, default=600.0, show_default=True, help="Life of a lock."
@@ -43,10 +87,17 @@ from koodrive_async.emulator import Emulator, Faults
     "--url-seconds", type=float, default=3600.0, show_default=True, help="Life of a presigned URL."
 )
 @click.option(
-    "--token-seconds", type=float, default=1200.0, show_default=True, help="Life of an idle token."
+    "--token-seconds",
+    type=float,
+    default=_DAY,
+    show_default=True,
+    help="Life of an idle token; 1200 as the service has it.",
 )
+@quiet_option
+@json_option
 def emulator(
     *,
+    command: tuple[str, ...],
     port: int,
     object_port: int,
     host: str,
@@ -55,11 +106,16 @@ def emulator(
     lock_seconds: float,
     url_seconds: float,
     token_seconds: float,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Run a KooDrive on this machine until Ctrl-C.
+    """Run a KooDrive on this machine, for as long as COMMAND runs, or until Ctrl-C.
 
-    On standard output it writes only the variables that point a client at it, as a shell sets
-    them: run koodrive emulator > emulator.env & and then . ./emulator.env
+    COMMAND finds it by its environment: koodrive emulator -- bash opens a shell in which all other
+    commands work, koodrive emulator -- pytest runs tests. The exit code is that of COMMAND.
+
+    Without COMMAND it writes only the variables that point a client at it, as a shell sets them,
+    to standard output; with --json one object: url, directory, environment.
     """
     with ExitStack() as stack:
         where = directory or Path(stack.enter_context(_temporary_directory()))
@@ -74,24 +130,35 @@ def emulator(
             token_seconds=token_seconds,
         )
         stack.enter_context(service)
+        if command:
+            if not quiet:
+                told = f"emulator: {service.url} serves what is in {where} to {command[0]}"
+                click.echo(told, err=True)
+            code = run_child(command, service.environment())
+            raise click.exceptions.Exit(code)
         try:
-            run(partial(_serve, service, where))
+            run(partial(_serve, service, where, quiet=quiet, as_json=as_json))
         except KeyboardInterrupt:
-            click.echo("emulator: stopped", err=True)
+            if not quiet:
+                click.echo("emulator: stopped", err=True)
 
 
-async def _serve(service: Emulator, where: Path) -> None:
-    await to_thread.run_sync(_announce, service, where)
+async def _serve(service: Emulator, where: Path, *, quiet: bool, as_json: bool) -> None:
+    await to_thread.run_sync(partial(_announce, service, where, quiet=quiet, as_json=as_json))
     await anyio.sleep_forever()
 
 
-def _announce(service: Emulator, where: Path) -> None:
-    for name, value in service.environment().items():
-        click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo(
-        f"emulator: {service.url} serves what is in {where}; Ctrl-C stops it",
-        err=True,
-    )
+def _announce(service: Emulator, where: Path, *, quiet: bool, as_json: bool) -> None:
+    environment = service.environment()
+    if as_json:
+        write_json({"url": service.url, "directory": where.absolute(), "environment": environment})
+    else:
+        lines = (f"export {name}={shlex.quote(value)}" for name, value in environment.items())
+        # in one piece: whoever reads it reads all of it, or nothing
+        click.echo("\n".join(lines))
+    if not quiet:
+        told = f"emulator: {service.url} serves what is in {where}; Ctrl-C stops it"
+        click.echo(told, err=True)
 
 
 def faults_of(rules: tuple[str, ...]) -> Faults:

@@ -38,7 +38,7 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")
         self.number = number
-        self.exit_code = _EXIT_CODE_OF_SIGNALS + number
+        self.exit_code: int = _EXIT_CODE_OF_SIGNALS + number
 
 
 def hear_signals(hear: Callable[[int], object]) -> dict[int, Any]:

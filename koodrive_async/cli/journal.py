@@ -8,32 +8,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
-from koodrive_async.cli.listings import write_rows
+from koodrive_async.cli.json_output import Failed, json_option, write_json
+from koodrive_async.cli.output import Field, as_object, name_of, quiet_option, write_items
+from koodrive_async.cli.settings import current
 from koodrive_async.cli.wording import count_text, printable, size_text
 from koodrive_async.errors import ConfigurationError, RecordInUse
+from koodrive_async.models import Module
 from koodrive_async.upload.journal import SETTING, default_path
 from koodrive_async.upload.journal_locks import RecordLocks, locks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from koodrive_async.upload.journal_store import JournalStore, Overview
-
-_HEADER = (
-    "RECORD",
-    "STATE",
-    "BEGUN",
-    "AGE",
-    "FILES",
-    "COMPLETED",
-    "PARTS",
-    "DEVICE",
-    "MODULE",
-    "ACCOUNT",
-    "ROOT",
-)
 
 
 @click.command()
@@ -52,31 +42,85 @@ _HEADER = (
     help="Records not gone on with, and hashes not used, for so many days.",
 )
 @click.option("--forget", metavar="RECORD", help="Forget one record with its uploads.")
-def journal(path: Path | None, prune: bool, older_than: float, forget: str | None) -> None:
+@quiet_option
+@json_option
+def journal(
+    *,
+    path: Path | None,
+    prune: bool,
+    older_than: float,
+    forget: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Show the backups of this machine that were begun and not finished.
 
     Anywhere but on a terminal: record id, "unfinished" or "in use" by a process, time it was begun,
     age, files begun, files completed, parts that have arrived of the others, device id, module,
     account and folder, separated by tabs; a dash stands for what is not known. The size of the
     journal goes to standard error.
+
+    With --json one object: path, size, hashes, records (record_id, state, begun, files, completed,
+    parts, device_id, module, account, root), and forgotten (records, hashes) with --prune or
+    --forget.
     """
-    path = path or default_path()
-    if path is None:
-        raise ConfigurationError(f"{SETTING} says that no journal is kept; --path names one")
+    path = path or _path()
     if not path.exists():
-        click.echo(f"no journal at {printable(str(path))}", err=True)
+        if as_json and not quiet:
+            write_json({"path": path, "size": 0, "hashes": 0, "records": []})
+        elif not quiet:
+            click.echo(f"no journal at {printable(str(path))}", err=True)
         return
     locks = RecordLocks(locks_of(path.absolute()))
+    told: list[str] = []
     with _opened(path) as store:
+        before = _Held.of(store)
         if forget is not None:
-            _forget(store, locks, forget)
+            told += _forget(store, locks, forget)
         if prune:
-            _prune(store, locks, older_than)
-        if forget is None and not prune:
-            write_rows(_HEADER, [_row(each, locks) for each in store.overview()])
-        hashes = store.hashes.count()
-    size = size_text(sum(file.stat().st_size for file in _files(path)))
-    click.echo(f"{printable(str(path))}: {size}, {_hashes_text(hashes)}", err=True)
+            told.append(_prune(store, locks, older_than))
+        found, held = list(store.overview()), _Held.of(store)
+    if quiet:
+        return
+    size = sum(file.stat().st_size for file in _files(path))
+    if as_json:
+        records = [as_object(_fields(locks), each) for each in found]
+        facts = {"path": path, "size": size, "hashes": held.hashes, "records": records}
+        write_json(facts | ({"forgotten": attrs.asdict(before - held)} if told else {}))
+        return
+    if told:
+        click.echo("\n".join(told))
+    else:
+        write_items(_fields(locks), found, as_json=False)
+    where = f"{printable(str(path))}: {size_text(size)}, {_hashes_text(held.hashes)}"
+    click.echo(where, err=True)
+
+
+def _path() -> Path:
+    settings = current()
+    if settings.journal == "auto":
+        path = default_path()
+    else:
+        path = None if settings.journal.lower() == "off" else Path(settings.journal)
+    if path is None:
+        where = settings.values["journal"].where or SETTING
+        raise ConfigurationError(f"{where} says that no journal is kept; --path names one")
+    return path
+
+
+@attrs.frozen
+class _Held:
+    """How much a journal holds."""
+
+    records: int
+    hashes: int
+
+    @classmethod
+    def of(cls, store: JournalStore) -> _Held:
+        return cls(len(store.overview()), store.hashes.count())
+
+    def __sub__(self, other: _Held) -> _Held:
+        return _Held(self.records - other.records, self.hashes - other.hashes)
 
 
 @contextmanager
@@ -92,54 +136,70 @@ def _opened(path: Path) -> Iterator[JournalStore]:
         with transaction(path) as store:
             yield store
     except (sqlite3.Error, Unusable) as error:
-        raise click.ClickException(f"{printable(str(path))}: {error}") from error
+        raise Failed(f"{printable(str(path))}: {error}") from error
 
 
-def _forget(store: JournalStore, locks: RecordLocks, record_id: str) -> None:
+def _forget(store: JournalStore, locks: RecordLocks, record_id: str) -> list[str]:
     found = [each for each in store.overview() if each.record.record_id == record_id]
     if not found:
-        raise click.ClickException(f"record {printable(record_id)} is not in the journal")
+        raise Failed(f"record {printable(record_id)} is not in the journal")
     for each in found:
         account = each.record.account
         try:
             locks.take(account, record_id)
         except RecordInUse as error:
-            raise click.ClickException(str(error)) from error
+            raise Failed(str(error)) from error
         store.forget_record(account, record_id)
         locks.remove(account, record_id)
-        click.echo(f"forgot record {record_id} with {count_text(each.files, 'file')}")
+    return [f"forgot record {record_id} with {count_text(each.files, 'file')}" for each in found]
 
 
-def _prune(store: JournalStore, locks: RecordLocks, days: float) -> None:
-    records, hashes = len(store.overview()), store.hashes.count()
+def _prune(store: JournalStore, locks: RecordLocks, days: float) -> str:
+    before = _Held.of(store)
     store.hashes.prune(days)
     store.prune_records(days, locks.is_taken)
-    records, hashes = records - len(store.overview()), hashes - store.hashes.count()
-    click.echo(f"forgot {count_text(records, 'record')} and {_hashes_text(hashes)}")
+    gone = before - _Held.of(store)
+    return f"forgot {count_text(gone.records, 'record')} and {_hashes_text(gone.hashes)}"
 
 
-def _row(each: Overview, locks: RecordLocks) -> tuple[object, ...]:
-    record = each.record
+def _fields(locks: RecordLocks) -> Sequence[Field[Overview]]:
+    def state(each: Overview) -> str:
+        taken = locks.is_taken(each.record.account, each.record.record_id)
+        return "in use" if taken else "unfinished"
+
+    def begun(each: Overview) -> datetime:
+        return datetime.fromtimestamp(each.record.begun, UTC)
+
+    def age(each: Overview) -> str:
+        return _age_text(time.time() - each.record.begun)
+
     return (
-        record.record_id,
-        "in use" if locks.is_taken(record.account, record.record_id) else "unfinished",
-        datetime.fromtimestamp(record.begun, UTC),
-        _age_text(time.time() - record.begun),
-        each.files,
-        each.completed,
-        each.parts,
-        record.device_id,
-        record.module,
-        record.account,
-        record.root,
+        Field("record_id", "RECORD", lambda each: each.record.record_id),
+        Field("state", "STATE", state),
+        Field("begun", "BEGUN", begun),
+        Field(None, "AGE", age),
+        Field("files", "FILES", lambda each: each.files),
+        Field("completed", "COMPLETED", lambda each: each.completed),
+        Field("parts", "PARTS", lambda each: each.parts),
+        Field("device_id", "DEVICE", lambda each: each.record.device_id),
+        Field("module", "MODULE", lambda each: _module_name(each.record.module)),
+        Field("account", "ACCOUNT", lambda each: each.record.account, folds=True),
+        Field("root", "ROOT", lambda each: each.record.root, folds=True),
     )
+
+
+def _module_name(code: str) -> object:
+    try:
+        return name_of(Module(code))
+    except ValueError:
+        return code
 
 
 def _age_text(seconds: float) -> str:
     for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * unit:
             return f"{seconds / unit:.0f} {name}"
-    return f"{max(seconds, 0):.0f} seconds"
+    return count_text(round(max(seconds, 0)), "second")
 
 
 def _hashes_text(count: int) -> str:

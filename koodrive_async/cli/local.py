@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from koodrive_async.upload.tree import TreeRules
+
 
 def local_files(path: Path) -> dict[str, Path]:
     """Return the regular files at or below a path by their relative paths, with ``/``.
@@ -19,21 +21,27 @@ def local_files(path: Path) -> dict[str, Path]:
     """
     if not path.is_dir():
         return {path.name: path}
-    return {file.relative_to(path).as_posix(): file for file, _ in _below(path)}
+    return {file.relative_to(path).as_posix(): file for file, _ in _below(path, None)}
 
 
-def total_size(path: Path) -> int:
-    """Return the bytes of the same files. It blocks.
+def total_size(path: Path, rules: TreeRules | None = None) -> int:
+    """Return the bytes of the same files, or of those that rules take. It blocks.
 
     :raises OSError: A single file is gone.
     """
     if not path.is_dir():
         return path.stat().st_size
-    return sum(status.st_size for _, status in _below(path))
+    return sum(status.st_size for _, status in _below(path, rules))
 
 
-def _below(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def _below(root: Path, rules: TreeRules | None) -> Iterator[tuple[Path, os.stat_result]]:
     for folder, folders, names in os.walk(root):
+        if rules is not None:
+            parent = Path(folder).relative_to(root)
+            folders[:] = [
+                name for name in folders if rules.takes_folder((parent / name).as_posix())
+            ]
+            names[:] = [name for name in names if rules.takes_file((parent / name).as_posix())]
         folders.sort()
         for file in (Path(folder, name) for name in sorted(names)):
             # one that has just gone is not there

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from koodrive_async.cli.choosing import given_in_front
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -38,4 +40,4 @@ def called_again(ctx: click.Context, *more: str) -> str:
     """
     given: Sequence[Any] = ctx.meta[_ARGUMENTS]
     # in front: what follows a "--" is no option
-    return shlex.join(("koodrive", ctx.command.name or "", *more, *given))
+    return shlex.join(("koodrive", *given_in_front(ctx), ctx.command.name or "", *more, *given))

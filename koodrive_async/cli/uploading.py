@@ -11,13 +11,15 @@ from koodrive_async.cli.local import total_size
 from koodrive_async.cli.progress import Meter
 from koodrive_async.cli.wording import count_text, size_text, speed_text
 from koodrive_async.upload import Phase, UploadItem, UploadReceipt
-from koodrive_async.upload.tree import record_name
+from koodrive_async.upload.tree import record_name, tree_items
 
 if TYPE_CHECKING:
+    from collections import Counter
     from pathlib import Path
 
     from koodrive_async.backup import BackupSession
     from koodrive_async.upload import Progress, UploadBatch, UploadFailure
+    from koodrive_async.upload.tree import LeftOut, TreeRules
 
 
 def upload_path(
@@ -26,14 +28,19 @@ def upload_path(
     tally: Tally,
     *,
     is_file: bool,
-    include: tuple[str, ...] = (),
-    exclude: tuple[str, ...] = (),
+    rules: TreeRules | None = None,
+    left_out: Counter[LeftOut] | None = None,
 ) -> UploadBatch:
-    """Upload a file or a folder; the description of each file is its path relative to it."""
+    """Upload a file or a folder; the description of each file is its path relative to it.
+
+    :param rules: What of a folder to take; all of it by default.
+    :param left_out: Counts what is left out.
+    """
     if is_file:
         item = UploadItem(source=path, name=record_name(path.name), description=path.name)
         return session.upload_many([item], on_progress=tally.on_progress)
-    return session.upload_tree(path, include, exclude, on_progress=tally.on_progress)
+    items = tree_items(path, rules=rules, left_out=left_out)
+    return session.upload_many(items, on_progress=tally.on_progress)  # type: ignore[arg-type]  # folders that cannot be read are handed on
 
 
 @attrs.define
@@ -93,9 +100,9 @@ class Tally:
             self._sent.pop(outcome.description, None)
         self._move()
 
-    async def measure(self, path: Path) -> None:
+    async def measure(self, path: Path, rules: TreeRules | None = None) -> None:
         """Find out how much there is to do, while it is being done already."""
-        total = await to_thread.run_sync(total_size, path, abandon_on_cancel=True)
+        total = await to_thread.run_sync(total_size, path, rules, abandon_on_cancel=True)
         self.hashing.total = self.sending.total = total
 
     def summary(self, seconds: float) -> str:
@@ -114,6 +121,21 @@ class Tally:
         if self.retries:
             text += f"; {count_text(self.retries, 'part')} sent again"
         return text
+
+    def facts(self, seconds: float) -> dict[str, object]:
+        """Return the same for :func:`~koodrive_async.cli.json_output.json_text`."""
+        return {
+            "files": self.files,
+            "size": self.size,
+            "parts": self.parts,
+            "seconds": round(seconds, 3),
+            "bytes_per_second": round((self.size - self.size_there) / max(seconds, 1e-6)),
+            "there_already": self.there,
+            "not_sent": self.rapid,
+            "parts_resumed": self.parts_resumed,
+            "retries": self.retries,
+            "failed": self.failed,
+        }
 
     def _move(self) -> None:
         for meter, partial in ((self.hashing, self._hashed), (self.sending, self._sent)):

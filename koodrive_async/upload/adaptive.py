@@ -81,10 +81,12 @@ class ConnectionLimit(Protocol):
     @property
     def limit(self) -> int:
         """How many parts may be on their way now."""
+        ...
 
     @property
     def most(self) -> int:
         """The limit will never be more."""
+        ...
 
     def arrived(self, size: int, began: float, now: float, *, contended: bool) -> None:
         """Take note that a part was acknowledged.
@@ -110,7 +112,8 @@ class FixedLimit:
     """
 
     def __init__(self, number: int) -> None:
-        self.limit = self.most = number
+        self.limit: int = number
+        self.most: int = number
 
     def arrived(self, size: int, began: float, now: float, *, contended: bool) -> None:
         """Nothing follows from it."""
@@ -132,7 +135,7 @@ class AdaptiveLimit:
     """
 
     def __init__(self, *, first: int = 8, least: int = 1, most: int = 64) -> None:
-        self.most = most
+        self.most: int = most
         self._least = least
         self._limit = self._settled = max(least, min(first, most))
         self._sums: PartSums | None = None  # of parts sent under the settled limit

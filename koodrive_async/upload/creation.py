@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from koodrive_async.upload.means import Means
     from koodrive_async.upload.record_files import RecordFiles
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _MOST_NAMES = 1000
 """Names that are tried until one is free."""

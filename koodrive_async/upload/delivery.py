@@ -185,9 +185,8 @@ class Delivery:
         self.destination.record.own(saved.file_id)
         self._etags.update(saved.parts)
         self.resumed = len(saved.parts)
-        for part in self.plan.parts:
-            if part.number in saved.parts:
-                self._arrived(part)
+        self._reported.update(saved.parts)
+        self.watch.arrived(sum(p.size for p in self.plan.parts if p.number in saved.parts))
 
     async def _create(self) -> Outcome:
         if self.created is None:

@@ -51,7 +51,7 @@ class FileStarted:
     :ivar number: Counts the files of a session from 1; the same in all events of a file.
     :ivar name: The file's name in the record, as far as it is known.
     :ivar description: The file's description: in a tree, its relative path, which is unique.
-    :ivar source: What is being uploaded, as it was given.
+    :ivar source: What is being uploaded, as it was given; None for bytes.
     :ivar totals: Of all files, at that moment.
     """
 
@@ -71,7 +71,7 @@ class Progress:
     :ivar done: Bytes hashed, or bytes in parts that the object store has acknowledged.
     :ivar total: Bytes of the file.
     :ivar description: The file's description: in a tree, its relative path, which is unique.
-    :ivar source: What is being uploaded, as it was given.
+    :ivar source: What is being uploaded, as it was given; None for bytes.
     :ivar number: Counts the files of a session from 1.
     :ivar totals: Of all files of the session, at that moment.
     """
@@ -122,6 +122,8 @@ class FileFinished:
 class FileFailed:
     """A file is not in the record, and will not be.
 
+    It may be the only event of a file: one that could not even be begun.
+
     :ivar failure: Why.
     """
 
@@ -145,4 +147,7 @@ class FileCancelled:
 Event = FileStarted | Progress | PartRetried | FileFinished | FileFailed | FileCancelled
 
 OnProgress = Callable[[Progress], None]
-"""Called in the event loop, at most ten times a second for a file, and at the end of each pass."""
+"""Called in the event loop, at most ten times a second for a file, and at the end of each pass.
+
+What it raises ends the upload and reaches the caller; at the very end the file is in the record.
+"""

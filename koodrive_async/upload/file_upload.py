@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import copy_context
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from koodrive_async.upload.record_files import marked_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextvars import Context
 
     from koodrive_async.hashing import Fingerprint
     from koodrive_async.models import BackupFile
@@ -181,7 +183,8 @@ class FileUpload:
         size = self.plan.part_size
         # midstates are needed at the part boundaries: the usual grid when they all lie on it
         grid = MIDSTATE_GRID if size % MIDSTATE_GRID == 0 else size
-        report = partial(self._on_hashed, asyncio.get_running_loop())
+        # what is called in the loop sees the context of the upload, as it does later
+        report = partial(self._on_hashed, asyncio.get_running_loop(), copy_context())
         watch.hash_queued()
         found = await self.means.hashing.fingerprint(
             self.content, grid, report, on_began=watch.hash_began
@@ -189,6 +192,6 @@ class FileUpload:
         watch.hashed()
         return found
 
-    def _on_hashed(self, loop: asyncio.AbstractEventLoop, done: int) -> None:
+    def _on_hashed(self, loop: asyncio.AbstractEventLoop, context: Context, done: int) -> None:
         if self.watch.wants_progress:
-            call_in_loop(loop, self.watch.hashing, done)
+            call_in_loop(loop, context.run, self.watch.hashing, done)

@@ -40,7 +40,7 @@ class HashPool:
     """
 
     def __init__(self, threads: ThreadPool, workers: int, journal: Journal) -> None:
-        self.slots = FairSlots(lambda: workers)
+        self.slots: FairSlots = FairSlots(lambda: workers)
         self._threads = threads
         self._journal = journal
         self._running: set[_Hashing] = set()
@@ -83,9 +83,7 @@ class HashPool:
         if not identity.settled_at(time.time_ns()):
             # it may change and not show it
             return await self._hash(content, grid, report, on_began)
-        found = await self._hash(
-            content, grid, report, on_began, identity=identity, saved=saved
-        )
+        found = await self._hash(content, grid, report, on_began, identity=identity, saved=saved)
         await self._journal.hashed(identity, found)
         return found
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from koodrive_async.upload.journal_store import Call, JournalStore
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _ONE_CALL: Final = (
     sqlite3.DataError,

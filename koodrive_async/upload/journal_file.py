@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from koodrive_async.upload.journal_entries import SavedRecord
     from koodrive_async.upload.journal_store import Call
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 

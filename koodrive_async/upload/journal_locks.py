@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from filelock import BaseFileLock
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _PATIENCE: Final = 0.2
 """Seconds to try for: another process may just be looking whether a record is in use."""

@@ -83,7 +83,7 @@ class JournalStore:
     def __init__(
         self, connection: sqlite3.Connection, clock: Callable[[], float] = time.time
     ) -> None:
-        self.hashes = HashRows(connection, clock)
+        self.hashes: HashRows = HashRows(connection, clock)
         self._run = connection.execute
         self._clock = clock
 

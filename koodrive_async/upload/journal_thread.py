@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from koodrive_async.upload.journal_file import JournalFile
     from koodrive_async.upload.journal_locks import RecordLocks
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -188,6 +188,8 @@ class JournalThread:
                 self._commit(file, batch)
             else:
                 _do_alone(first, first.call)
+        else:
+            return  # never: the last job is the one that has no call
         if file is not None:
             file.close()
         self._locks.give_back_all()

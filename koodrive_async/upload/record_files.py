@@ -43,11 +43,11 @@ class RecordFiles:
         noted: Iterable[str] | None = None,
     ) -> None:
         self.record_id = record_id
-        self.resumed = listed is not None
-        self.knows_names = not self.resumed or noted is not None
+        self.resumed: bool = listed is not None
+        self.knows_names: bool = not self.resumed or noted is not None
         self.container_id: str | None = None
-        self.learning = anyio.Lock()
-        self.has_asked = False
+        self.learning: anyio.Lock = anyio.Lock()
+        self.has_asked: bool = False
         # hashes of names and ids: a record may have a million files
         self._names: set[int] = set()
         self._owned: set[int] = set()

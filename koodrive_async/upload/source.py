@@ -20,7 +20,7 @@ from collections.abc import (
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 import anyio
 import attrs
@@ -75,6 +75,7 @@ class Content(Protocol):
     @property
     def size(self) -> int:
         """Bytes, as of opening."""
+        ...
 
     @property
     def descriptor(self) -> int | None:
@@ -90,12 +91,14 @@ class Content(Protocol):
 
     def hash_some(self, fingerprinter: Fingerprinter, limit: int, checkpoint: Checkpoint) -> int:
         """Hash up to ``limit`` more bytes; return their number, less than that at the end."""
+        ...
 
     def read(self, offset: int, length: int) -> Buffer:
         """Return up to ``length`` bytes from ``offset``, and at least one.
 
         :raises SourceChanged: There are none.
         """
+        ...
 
     def check_unchanged(self) -> None:
         """Look whether this is still what was opened.
@@ -406,7 +409,7 @@ class BytesContent:
         """Whoever lends a buffer keeps it as it is until the upload is done."""
 
 
-def _flat(buffer: Buffer) -> memoryview:
+def _flat(buffer: bytes | bytearray | memoryview[Any]) -> memoryview:
     try:
         return memoryview(buffer).cast("B")
     except TypeError as error:

@@ -150,14 +150,15 @@ class _Layout:
         if not spans:
             return
         self._begin_group()
-        lanes = list(_lanes((span.began, span.ended) for span in spans))
+        in_order = sorted(spans, key=lambda span: (span.began, span.ended))
+        lanes = list(_lanes((span.began, span.ended) for span in in_order))
         count = max(lanes) + 1
         if count > _HASHED_SIDE_BY_SIDE:
             first = self._new_row(f"hashing, {count} at a time")
             lanes = [0] * len(spans)
         else:
             first = self._new_rows(["hashing", *[""] * (count - 1)])
-        for lane, span in zip(lanes, sorted(spans, key=lambda span: span.began), strict=True):
+        for lane, span in zip(lanes, in_order, strict=True):
             self._put(State.WAITING, first + lane, span.queued, span.began)
             self._put(State.HASHING, first + lane, span.began, span.ended)
 
@@ -176,7 +177,7 @@ class _Layout:
         before: PartSpan | None = None
         for part in attempts:
             row = rows[part.connection]
-            if before is not None:
+            if before is not None and before.error is not None:
                 self._put(State.PAUSING, row, before.ended, part.queued)
             self._put(State.WAITING, row, part.queued, part.began)
             if part.error is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import stat
+from collections import Counter
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+import attrs
 from anyio import to_thread
 
 from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
@@ -14,13 +16,34 @@ from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.receipt import UploadFailure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-logger = logging.getLogger(__name__)
+LeftOut = Literal["excluded file", "excluded folder", "symbolic link", "FIFO", "socket", "device"]
+"""Why something below a folder is not in its backup; of an excluded folder nothing is looked at."""
+
+
+class TreeRules(Protocol):
+    """Says what below a folder is taken; asked in worker threads.
+
+    Paths are relative to the folder and have ``/``, whatever the system has.
+    """
+
+    def takes_folder(self, path: str) -> bool:
+        """Say whether to look into a folder at all."""
+        ...
+
+    def takes_file(self, path: str) -> bool:
+        """Say whether to take a file of a folder that is looked into."""
+        ...
 
 
 async def tree_items(
-    root: str | os.PathLike[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+    root: str | os.PathLike[str],
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    rules: TreeRules | None = None,
+    left_out: Counter[LeftOut] | None = None,
 ) -> AsyncIterator[UploadItem | UploadFailure]:
     """Walk a folder in worker threads, a folder at a time and in sorted order.
 
@@ -28,21 +51,25 @@ async def tree_items(
     :param include: Patterns of files to take, as in :meth:`pathlib.PurePath.match` on the relative
         path (``*.jpg``, ``photos/*.jpg``); all by default.
     :param exclude: Patterns of files and folders to leave out.
+    :param rules: What to take, instead of these patterns.
+    :param left_out: Counts what is left out, as it goes.
     :returns: An item for each regular file, with the relative path as its description (a record has
         no folders), and a failure for each folder that cannot be read.
     :raises OSError: ``root`` itself is missing or not a folder.
     """
-    top = Path(root)
+    if rules is None and (include or exclude):
+        rules = _Patterns(include, exclude)
+    walk = _Walk(Path(root), rules, Counter() if left_out is None else left_out)
     folders = [PurePosixPath()]
     while folders:
         folder = folders.pop()
         try:
-            listing = await to_thread.run_sync(_list, top, folder, include, exclude)
+            listing = await to_thread.run_sync(walk.listing, folder)
         except OSError as error:
             if folder == PurePosixPath():
                 raise
             yield UploadFailure(
-                source=top / folder,
+                source=walk.top / folder,
                 name=folder.name,
                 error=error,
                 description=_description(folder),
@@ -52,7 +79,7 @@ async def tree_items(
         for name in listing.files:
             path = folder / name
             yield UploadItem(
-                source=top / path, name=record_name(name), description=_description(path)
+                source=walk.top / path, name=record_name(name), description=_description(path)
             )
 
 
@@ -84,25 +111,76 @@ class _Listing(NamedTuple):
     folders: list[str]
 
 
-def _list(
-    top: Path, folder: PurePosixPath, include: Sequence[str], exclude: Sequence[str]
-) -> _Listing:
-    found = _Listing([], [])
-    with os.scandir(top / folder) as entries:
-        for entry in entries:
-            if exclude and _matches(folder / entry.name, exclude):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                found.folders.append(entry.name)
-            elif entry.is_file(follow_symlinks=False):
-                if not include or _matches(folder / entry.name, include):
+@attrs.frozen
+class _Walk:
+    """Lists one folder after the other."""
+
+    top: Path
+    rules: TreeRules | None
+    left_out: Counter[LeftOut]
+
+    def listing(self, folder: PurePosixPath) -> _Listing:
+        """List one folder, without what is left out of it.
+
+        :raises OSError: It cannot be read.
+        """
+        found = _Listing([], [])
+        with os.scandir(self.top / folder) as entries:
+            for entry in entries:
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if not self._takes(folder, entry.name, is_folder=is_folder):
+                    self.left_out["excluded folder" if is_folder else "excluded file"] += 1
+                elif is_folder:
+                    found.folders.append(entry.name)
+                elif entry.is_file(follow_symlinks=False):
                     found.files.append(entry.name)
-            else:
-                logger.debug("neither a file nor a folder, left out: %s", folder / entry.name)
-    found.files.sort()
-    found.folders.sort()
-    return found
+                elif (kind := _kind_of(entry)) is not None:
+                    self.left_out[kind] += 1
+        found.files.sort()
+        found.folders.sort()
+        return found
+
+    def _takes(self, folder: PurePosixPath, name: str, *, is_folder: bool) -> bool:
+        if self.rules is None:
+            return True
+        path = str(folder / name)
+        return self.rules.takes_folder(path) if is_folder else self.rules.takes_file(path)
 
 
-def _matches(path: PurePosixPath, patterns: Sequence[str]) -> bool:
-    return any(path.match(pattern) for pattern in patterns)
+_KINDS: tuple[tuple[Callable[[int], bool], LeftOut], ...] = (
+    (stat.S_ISLNK, "symbolic link"),
+    (stat.S_ISFIFO, "FIFO"),
+    (stat.S_ISSOCK, "socket"),
+)
+
+
+def _kind_of(entry: os.DirEntry[str]) -> LeftOut | None:
+    """Return what something is that is neither a file nor a folder; None when it has gone."""
+    try:
+        mode = entry.stat(follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return None
+    for is_one, kind in _KINDS:
+        if is_one(mode):
+            return kind
+    return "device"
+
+
+@attrs.frozen
+class _Patterns:
+    """Rules that are patterns of :meth:`pathlib.PurePath.match`."""
+
+    include: Sequence[str]
+    exclude: Sequence[str]
+
+    def takes_folder(self, path: str) -> bool:
+        return not _matches(path, self.exclude)
+
+    def takes_file(self, path: str) -> bool:
+        if _matches(path, self.exclude):
+            return False
+        return not self.include or _matches(path, self.include)
+
+
+def _matches(path: str, patterns: Sequence[str]) -> bool:
+    return any(PurePosixPath(path).match(pattern) for pattern in patterns)

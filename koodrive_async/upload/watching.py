@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import weakref
 from collections import Counter, deque
@@ -25,7 +26,7 @@ from koodrive_async.upload.source import name_of
 from koodrive_async.upload.trace import FileTrace, HashSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from koodrive_async.upload.events import Event, OnProgress
     from koodrive_async.upload.item import UploadItem
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from koodrive_async.upload.trace import PartSpan
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+_BYTES = (bytes, bytearray, memoryview)
 
 REPORT_EVERY = 0.1
 """Seconds between two reports of progress on the same file."""
@@ -71,7 +74,7 @@ class SessionWatch:
 
     def events(self) -> Events:
         """Begin to watch."""
-        events = Events()
+        events = Events(self._watching.discard)
         if self._ended:
             events.end()
         else:
@@ -105,7 +108,8 @@ class SessionWatch:
 
     def count(self, **more: int) -> None:
         """Count something of :class:`Totals`."""
-        self._counts.update(more)
+        for name, number in more.items():
+            self._counts[name] += number
 
     def tell(self, event: Event) -> None:
         """Tell all who watch."""
@@ -145,15 +149,18 @@ class FileWatch:
         }
         self._size = 0
         self._done = dict.fromkeys(Phase, 0)
-        self._reported = 0.0
+        # the first report comes at once; where nobody hears it, no thread waits for it
+        self._reported = -math.inf if self._is_heard else time.monotonic()
         self._began = time.perf_counter()
         self._hash_queued: float | None = None
         self._hash_began: float | None = None
         self._hashing: HashSpan | None = None
         self._parts: list[PartSpan] = []
         self._is_finished = False
+        # an event may wait for long, and is not to keep the bytes meanwhile
+        self._source = None if isinstance(item.source, _BYTES) else item.source
         if session.is_watched:
-            session.tell(FileStarted(**self._identity, totals=session.totals, source=item.source))
+            session.tell(FileStarted(**self._identity, totals=session.totals, source=self._source))
 
     def opened(self, size: int) -> None:
         """Note its size, which is known now."""
@@ -164,9 +171,12 @@ class FileWatch:
 
     @property
     def wants_progress(self) -> bool:
-        """Whether a report would be heard now; may be asked in any thread."""
-        heard = self._on_progress is not None or self._session.is_watched
-        return heard and time.monotonic() - self._reported >= REPORT_EVERY
+        """Whether it is time for a report, if only for the totals; may be asked in any thread."""
+        return time.monotonic() - self._reported >= REPORT_EVERY
+
+    @property
+    def _is_heard(self) -> bool:
+        return self._on_progress is not None or self._session.is_watched
 
     def hash_queued(self) -> None:
         """Note that it waits for its turn to be hashed."""
@@ -297,17 +307,17 @@ class FileWatch:
         if more > 0:
             self._done[phase] = done
             session.count(**{"hashed" if phase is Phase.HASH else "uploaded": more})
-        heard = self._on_progress is not None or session.is_watched
-        now = time.monotonic()
-        if silent or not heard or (not last and now - self._reported < REPORT_EVERY):
+        if silent or not (last or self.wants_progress):
             return
-        self._reported = now
+        self._reported = time.monotonic()
+        if not self._is_heard:
+            return
         progress = Progress(
             **self._identity,
             phase=phase,
             done=self._done[phase],
             total=self._size,
-            source=self._item.source,
+            source=self._source,
             totals=session.totals,
         )
         session.tell(progress)
@@ -325,7 +335,8 @@ class Events:
     :ivar missed: Events that were dropped.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, forget: Callable[[Events], None] | None = None) -> None:
+        self._forget = forget
         self.missed: int = 0
         self._waiting: dict[object, Event] = {}
         self._retries = 0
@@ -347,6 +358,8 @@ class Events:
     async def aclose(self) -> None:
         """Hear no more."""
         self._waiting.clear()
+        if self._forget is not None:
+            self._forget(self)
         self.end()
 
     def put(self, event: Event) -> None:

@@ -48,7 +48,8 @@ def kept_journal(environment, monkeypatch, tmp_path):
 
 @pytest.fixture
 def no_settings(monkeypatch):
-    for name in [name for name in os.environ if name.startswith("KOODRIVE_")]:
+    # the file that is named has no profiles: it is not there
+    for name in {name for name in os.environ if name.startswith("KOODRIVE_")} - {"KOODRIVE_CONFIG"}:
         monkeypatch.delenv(name)
 
 

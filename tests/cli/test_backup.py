@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import anyio
 import pytest
@@ -69,8 +70,73 @@ def test_include_and_exclude_choose_files(invoke, tree):
 
 
 @pytest.mark.usefixtures("environment")
-def test_include_makes_no_sense_for_a_single_file(invoke, tree):
-    assert invoke("backup", tree / "empty.txt", "--include", "*").exit_code == 2
+def test_patterns_are_those_of_a_gitignore(invoke, tree, tmp_path):
+    (tmp_path / "more").write_text("*.txt\n!empty.txt\n")
+    (tree / ".koodriveignore").write_text("# large things\n*.bin\n")
+    done = invoke("backup", tree, "--exclude-from", tmp_path / "more", "--exclude", "/2024/*1/")
+    assert set(by_path(done.stdout)) == {"2024/02/IMG_0001.jpg", "empty.txt", ".koodriveignore"}
+    assert facts(done.stdout)["left out"] == (
+        "2 excluded files, 1 excluded folder, 1 symbolic link"
+    )
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    "options", [["--include", "*"], ["--exclude", "*"], ["--exclude-from", __file__]]
+)
+def test_patterns_make_no_sense_for_a_single_file(invoke, tree, options):
+    assert invoke("backup", tree / "empty.txt", *options).exit_code == 2
+
+
+@pytest.mark.usefixtures("environment")
+def test_patterns_of_a_profile_do_not_keep_a_single_file_from_being_backed_up(
+    invoke, tree, monkeypatch
+):
+    monkeypatch.setenv("KOODRIVE_EXCLUDE", "*.txt")
+    assert set(by_path(invoke("backup", tree / "empty.txt").stdout)) == {"empty.txt"}
+    assert "empty.txt" not in by_path(invoke("backup", tree).stdout)
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_is_no_file_is_counted_in_one_line(call, tree):
+    os.mkfifo(tree / "pipe")
+    (tree / "second").symlink_to("pipe")
+    done = call("backup", tree)
+    assert facts(done.stdout)["left out"] == "2 symbolic links, 1 FIFO"
+    assert len(by_path(done.stdout)) == FILES
+
+
+@pytest.mark.usefixtures("environment")
+def test_quiet_says_nothing_when_all_went_well(call, tree):
+    done = call("backup", tree, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.usefixtures("environment")
+def test_quiet_still_names_what_failed(call, tree, koodrive_emulator):
+    koodrive_emulator.faults.add(
+        Fault("error", "files.create", status=400, code="13000102", msg="no", times=1)
+    )
+    done = call("backup", tree, "-q")
+    assert (done.returncode, done.stdout) == (1, "")
+    failed, error = done.stderr.splitlines()
+    assert failed.startswith(f"failed: {tree}")
+    assert error == "error: 1 file not backed up"
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_folder_that_cannot_be_read_is_named_once(invoke, tree, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if not isinstance(path, int) and os.fspath(path).endswith("01"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    done = invoke("backup", tree)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[0] == f"failed: {tree / '2024' / '01'}: Permission denied"
 
 
 @pytest.mark.usefixtures("environment")

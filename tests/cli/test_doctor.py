@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 
+from koodrive_async.cli.profiles import config_path
 from koodrive_async.emulator import Emulator
 
 
@@ -40,6 +42,32 @@ def test_missing_settings_are_listed(invoke):
     assert verdicts(done.stdout)["settings"] == "failed"
     assert "KOODRIVE_ENDPOINT, KOODRIVE_USER_ID" in done.stdout
     assert "hint: " in done.stdout
+
+
+def test_the_profile_and_the_source_of_each_value_are_named(invoke, environment, monkeypatch):
+    file = config_path()
+    file.parent.mkdir()
+    file.write_text(f"[profiles.work]\nendpoint = '{environment['KOODRIVE_ENDPOINT']}'\n")
+    monkeypatch.delenv("KOODRIVE_ENDPOINT")
+    done = invoke("doctor", "--profile", "work")
+    assert done.exit_code == 0, done.output
+    assert f"profile work ({file}), chosen by --profile" in done.stdout
+    assert f"{environment['KOODRIVE_ENDPOINT']} (profile: work in {file})" in done.stdout
+    assert "a token (environment: KOODRIVE_TOKEN)" in done.stdout
+    assert environment["KOODRIVE_TOKEN"] not in done.output
+    file.write_text("[profiles.work]\nmemory = 'much'\n")
+    done = invoke("doctor", "--profile", "work")
+    assert done.exit_code == 1
+    assert verdicts(done.stdout)["settings"] == "failed"
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_was_found_as_json(invoke):
+    done = invoke("doctor", "--json")
+    assert done.exit_code == 0, done.output
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert found["clock"]["ok"] is True
+    assert found["service"]["hint"] is None
 
 
 @pytest.mark.usefixtures("environment")

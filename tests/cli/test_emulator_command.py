@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
 import socket
+import subprocess
+from typing import get_args
 
 import pytest
+
+from koodrive_async.cli.emulator import FAULT_KINDS
+from koodrive_async.emulator import Faults
+from koodrive_async.emulator.fault import Kind
 
 
 def exported(process):
@@ -56,6 +63,81 @@ def test_state_ports_and_faults_are_as_asked_for(start, invoke, monkeypatch, tmp
         done = invoke("backup", tmp_path / "file")
         assert done.exit_code == 4
         assert "a fault was ordered" in done.stderr
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_a_command_runs_with_an_emulator_for_as_long_as_it_takes(call, tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    script = 'koodrive backup "$0" && koodrive records && exit 7'
+    env = os.environ | {"TMPDIR": str(tmp_path / "scratch"), "KOODRIVE_JOURNAL": "off"}
+    (tmp_path / "scratch").mkdir()
+    done = call("emulator", "--", "sh", "-c", script, tmp_path / "file", env=env)
+    assert done.returncode == 7
+    assert "done\t1 file, " in done.stdout
+    assert done.stdout.splitlines()[-1].split("\t")[1] == "completed"
+    assert done.stderr.startswith("emulator: http://127.0.0.1:")
+    assert done.stderr.count("\n") == 1
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_command_is_not_told_of_another_way_to_sign_in(call):
+    env = os.environ | {"KOODRIVE_APP_ID": "mine", "KOODRIVE_APP_SECRET": "mine"}
+    done = call("emulator", "--quiet", "koodrive", "devices", "--json", env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, '{"devices": []}\n', "")
+
+
+@pytest.mark.parametrize(("command", "code"), [("no-such-command", 127), (os.devnull, 126)])
+def test_a_command_that_cannot_be_started_has_the_exit_code_of_a_shell(call, command, code):
+    done = call("emulator", "--quiet", command)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"error: {command}: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGTERM, "TERM"), (signal.SIGHUP, "HUP")])
+def test_signals_are_handed_on_to_a_command(start, number, told):
+    script = "trap 'echo TERM; exit 9' TERM; trap 'echo HUP; exit 9' HUP; echo; read line; exit 3"
+    with start("emulator", "--quiet", "sh", "-c", script, stdin=subprocess.PIPE) as process:
+        assert process.stdout.readline() == "\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == f"{told}\n"
+        assert process.wait(timeout=20) == 9
+
+
+def test_ctrl_c_is_left_to_the_command_which_hears_it_from_the_terminal(start):
+    script = "echo; read line; exit 3"
+    with start("emulator", "--quiet", "sh", "-c", script, stdin=subprocess.PIPE) as process:
+        assert process.stdout.readline() == "\n"
+        process.send_signal(signal.SIGINT)
+        process.stdin.write("line\n")
+        process.stdin.flush()
+        assert process.wait(timeout=20) == 3
+
+
+def test_a_command_that_a_signal_ends_has_the_exit_code_of_a_shell(call):
+    assert call("emulator", "--quiet", "sh", "-c", "kill -KILL $$").returncode == 137
+
+
+def test_in_json_it_is_one_object(start):
+    with start("emulator", "--json") as process:
+        found = json.loads(process.stdout.readline())
+        assert set(found) == {"url", "directory", "environment"}
+        assert found["environment"]["KOODRIVE_ENDPOINT"] == found["url"]
+
+
+def test_help_lists_every_kind_of_fault(invoke):
+    text = invoke("emulator", "--help").stdout
+    assert set(FAULT_KINDS) == set(get_args(Kind))
+    for kind, words in FAULT_KINDS.items():
+        assert f"  {kind:<15}  {words}\n" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("text", FAULT_KINDS.values(), ids=FAULT_KINDS)
+def test_the_examples_in_help_are_faults(text):
+    for word in text.split():
+        if "=" in word or ":" in word.rstrip(":"):
+            Faults.parse([word])
 
 
 def test_a_port_in_use_is_one_line(invoke):

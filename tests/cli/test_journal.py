@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -112,6 +113,49 @@ def test_what_is_old_can_be_forgotten(invoke, journal, days, options, answer, le
     assert [row[0] for row in rows_of(invoke("journal"))] == left
 
 
+def test_in_json_it_is_one_object(invoke, journal):
+    found = json.loads(invoke("journal", "--json").stdout)
+    new, old = found.pop("records")
+    assert found == {"path": str(journal), "size": found["size"], "hashes": 1}
+    assert found["size"] > 4096
+    assert new.pop("begun").endswith("Z")
+    assert new == {
+        "record_id": "new",
+        "state": "unfinished",
+        "files": 2,
+        "completed": 1,
+        "parts": 2,
+        "device_id": "d1",
+        "module": "FOLDER",
+        "account": ACCOUNT,
+        "root": "/home/a\tb",
+    }
+    assert old["root"] is None
+    forgotten = json.loads(invoke("journal", "--json", "--forget", "new").stdout)
+    assert forgotten["forgotten"] == {"records": 1, "hashes": 0}
+    assert [record["record_id"] for record in forgotten["records"]] == ["old"]
+
+
+@pytest.mark.usefixtures("path")
+def test_in_json_no_journal_has_nothing(invoke):
+    done = invoke("journal", "--json")
+    found = json.loads(done.stdout)
+    assert (found["records"], found["hashes"], done.stderr) == ([], 0, "")
+
+
+@pytest.mark.usefixtures("journal")
+def test_quiet_forgets_without_a_word(invoke):
+    done = invoke("journal", "--forget", "new", "--quiet")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    assert [row[0] for row in rows_of(invoke("journal"))] == ["old"]
+
+
+def test_a_module_of_the_service_has_its_name(invoke, journal):
+    with closing(sqlite3.connect(journal)) as writer, writer:
+        writer.execute("UPDATE records SET module = '101'")
+    assert {row[8] for row in rows_of(invoke("journal"))} == {"album"}
+
+
 def test_another_journal_can_be_named(invoke, journal, monkeypatch, tmp_path):
     monkeypatch.setenv("KOODRIVE_JOURNAL", "off")
     assert len(rows_of(invoke("journal", "--path", journal))) == 2
@@ -134,7 +178,13 @@ def test_looking_at_a_damaged_journal_leaves_it_where_it_is(invoke, journal):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(-5, "0 seconds"), (119, "119 seconds"), (7199, "120 minutes"), (86400, "24 hours")],
+    [
+        (-5, "0 seconds"),
+        (1, "1 second"),
+        (119, "119 seconds"),
+        (7199, "120 minutes"),
+        (86400, "24 hours"),
+    ],
 )
 def test_an_age_is_told_in_its_largest_unit(invoke, journal, seconds, text, monkeypatch):
     with closing(sqlite3.connect(journal)) as writer, writer:

@@ -64,9 +64,18 @@ def test_files_have_their_path(invoke, known):
 def test_devices_and_scopes_are_listed(invoke, known):
     (device,) = invoke("devices").stdout.splitlines()
     assert device.split("\t")[:4] == [known[0], "test", "linux", "testmachine"]
-    (scope,) = invoke("scopes", known[0]).stdout.splitlines()
+    (scope,) = invoke("scopes", "list", known[0]).stdout.splitlines()
     assert scope.split("\t")[1] == r"/home/a\tb"
-    assert invoke("scopes", known[0], "--module", "album").stdout == ""
+    assert invoke("scopes", "list", known[0], "--module", "album").stdout == ""
+
+
+@pytest.mark.usefixtures("environment")
+def test_quiet_asks_the_service_and_tells_of_errors_only(invoke, known):
+    device, record = known
+    for arguments in (["records"], ["files", record], ["devices"], ["scopes", "list", device]):
+        done = invoke(*arguments, "--quiet")
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    assert invoke("files", "12345", "--quiet").exit_code == 4
 
 
 @pytest.mark.usefixtures("environment")

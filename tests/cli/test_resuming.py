@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from koodrive_async import BackupRecord, Module
 from koodrive_async.cli.progress import Screen
-from koodrive_async.cli.report import Report
+from koodrive_async.cli.report import Lines, Report
 from koodrive_async.cli.resuming import RepeatableCommand, called_again, named
 from koodrive_async.cli.uploading import Tally
 from koodrive_async.emulator import Fault
@@ -54,6 +54,23 @@ def test_it_goes_on_where_it_was(invoke, interrupted, tree, koodrive_emulator):
     assert there == 5
     assert "2 files there already" in facts(done.stdout)["done"]
     assert_is_backed_up(koodrive_emulator, tree)
+
+
+@pytest.mark.usefixtures("kept_journal")
+def test_a_run_that_goes_on_and_is_stopped_counts_what_is_its_own(
+    invoke, interrupted, tree, koodrive_emulator
+):
+    record = interrupted(tree, "--connections", "1", after=3)
+    there = koodrive_emulator.seen.count("files.complete", status=200)
+    assert there == 3
+    koodrive_emulator.faults.add(FULL)
+    done = invoke("backup", tree, "--resume")
+    assert done.exit_code == 4
+    stopped = next(line for line in done.stderr.splitlines() if line.startswith("stopped: "))
+    assert stopped.startswith("stopped: 0 files backed up by this run")
+    assert stopped.endswith(
+        f", record {record} is unfinished; go on with: koodrive backup {tree} --resume"
+    )
 
 
 @pytest.mark.usefixtures("kept_journal")
@@ -223,7 +240,7 @@ def test_the_summary_says_what_an_earlier_run_has_done():
 
 @pytest.fixture
 def report():
-    return Report(Screen(), patience=3)
+    return Report(Lines(Screen()), patience=3)
 
 
 @pytest.mark.anyio

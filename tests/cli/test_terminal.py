@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -93,6 +94,59 @@ def test_listings_are_tables_with_whole_ids(on_terminal, call, tree):
     assert "SHA-256" in files
     assert "文档/说明.txt" in files
     assert max(len(line) for line in files.replace(ESCAPE, "").splitlines()[1:]) <= 110
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "120"])
+def test_no_id_is_cut_whatever_the_width(on_terminal, call, tree, columns):
+    record = call("backup", tree).stdout.split("record\t")[1].split()[0]
+    device = call("devices").stdout.split("\t")[0]
+    env = os.environ | {"TERM": "xterm-256color", "COLUMNS": columns}
+    ids = {row.split("\t")[0] for row in call("files", record).stdout.splitlines()}
+    for arguments, expected in (
+        (["records"], {record}),
+        (["devices"], {device}),
+        (["files", record], ids),
+    ):
+        code, written = on_terminal(*arguments, env=env)
+        assert code == 0
+        assert expected <= set(written.split())
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_the_journal_is_whole_whatever_the_width(
+    on_terminal, call, kept_journal, tree, koodrive_emulator, columns
+):
+    full = Fault("error", "files.create", status=400, code="13000311")
+    koodrive_emulator.faults.add(full)
+    assert call("backup", tree).returncode == 4
+    row = call("journal").stdout.rstrip("\n").split("\t")
+    env = os.environ | {"TERM": "xterm-256color", "COLUMNS": columns}
+    _, written = on_terminal("journal", env=env)
+    assert kept_journal.exists()
+    record, device = row[0], row[7]
+    assert {record, device} <= set(written.split())
+    # a block of lines where a line has no room for all of it
+    assert (f"RECORD     {record}" in written) is (columns == "80")
+
+
+def test_on_a_terminal_json_is_json_and_has_no_bars(on_terminal, tree):
+    code, written = on_terminal("backup", tree, "--json")
+    assert code == 0
+    assert ESCAPE not in written
+    assert json.loads(written.splitlines()[-1])["event"] == "done"
+
+
+def test_on_a_terminal_quiet_is_quiet(on_terminal, tree):
+    assert on_terminal("backup", tree, "--quiet") == (0, "")
+
+
+def test_a_dry_run_reads_well_on_a_terminal(on_terminal, tree):
+    code, written = on_terminal("backup", tree, "--dry-run")
+    assert code == 0
+    assert ESCAPE not in written
+    assert "upload    9.4 MB    2 parts  large.bin\r\n" in written
+    assert "upload       0 B     1 part  empty.txt\r\n" in written
+    assert written.splitlines()[-1].startswith("plan\t5 files, 9.5 MB, 6 parts")
 
 
 def test_the_demo_shows_its_progress(on_terminal, tree):

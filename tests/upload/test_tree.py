@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import pytest
 
 from koodrive_async import UploadFailure, UploadItem, UploadReceipt
 from koodrive_async.upload import tree_items
-from koodrive_async.upload.tree import record_name
+from koodrive_async.upload.tree import LeftOut, record_name
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +64,39 @@ async def test_the_order_does_not_depend_on_the_file_system(tree):
 )
 async def test_patterns_choose_files(tree, include, exclude, expected):
     assert sorted(await paths(tree, include=include, exclude=exclude)) == expected
+
+
+class OnlyJpgOutsideOfDeep:
+    def takes_folder(self, path):
+        return path != "sub/deep"
+
+    def takes_file(self, path):
+        return path.endswith(".jpg")
+
+
+async def test_rules_of_ones_own_choose_files(tree):
+    assert await paths(tree, rules=OnlyJpgOutsideOfDeep()) == ["b.jpg"]
+
+
+async def test_what_is_left_out_is_counted(tree):
+    os.mkfifo(tree / "pipe.jpg")
+    os.mkfifo(tree / "pipe")
+    (tree / "link.jpg").symlink_to("nowhere")
+    left_out: Counter[LeftOut] = Counter()
+    await paths(tree, rules=OnlyJpgOutsideOfDeep(), left_out=left_out)
+    assert left_out == {
+        "excluded file": 4,
+        "excluded folder": 1,
+        "FIFO": 1,
+        "symbolic link": 1,
+    }
+
+
+async def test_devices_are_left_out():
+    left_out: Counter[LeftOut] = Counter()
+    async for item in tree_items("/dev", include=["null"], left_out=left_out):
+        assert item.name != "null"
+    assert left_out["device"] == 1
 
 
 async def test_symbolic_links_are_not_followed(tree, tmp_path):

@@ -1,0 +1,144 @@
+"""Who signs in where: credentials of the environment, or those that ``koodrive login`` has kept."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import attrs
+
+from koodrive_async.cli.credentials import lock_of, vault_of
+from koodrive_async.cli.known_settings import SETTINGS, SettingsError, Source, Value
+from koodrive_async.cli.renewal import Renewal
+from koodrive_async.config import APP_ID, APP_SECRET, TOKEN
+from koodrive_async.transport.auth import AppSignature, BearerToken
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from koodrive_async.cli.credentials import Credentials, Vault
+    from koodrive_async.cli.profiles import Profile
+    from koodrive_async.client import KooDrive
+    from koodrive_async.transport.auth import Auth
+
+
+@attrs.frozen(kw_only=True)
+class Access:
+    """Where the service is, and how to sign in there.
+
+    :ivar credentials: How, and who says so.
+    """
+
+    endpoint: str
+    user_id: str
+    auth: Auth
+    credentials: Value
+    _renewal: Renewal | None = attrs.field(default=None, repr=False, alias="renewal")
+
+    def attach(self, drive: KooDrive) -> None:
+        """Let the credentials renew themselves with this client, if they can."""
+        if self._renewal is not None:
+            self._renewal.attach(drive)
+
+
+def find_access(
+    values: Mapping[str, Value], profile: Profile | None, environ: Mapping[str, str]
+) -> Access:
+    """Find out where the service is and how to sign in there. It blocks.
+
+    :param values: The settings.
+    :param profile: Whose kept credentials are taken where the environment has none.
+    :raises ConfigurationError: Something is missing (all of it is listed), is given twice, or is
+        kept for another service or user.
+    """
+    endpoint, user_id, app_id = (values[name] for name in ("endpoint", "user_id", "app_id"))
+    token, secret = (environ.get(name, "").strip() for name in (TOKEN, APP_SECRET))
+    # an AppId of a profile is not a wish to sign in with it: a token may be given for once
+    asks_for_app = bool(secret) or app_id.source in {Source.ARGUMENT, Source.ENVIRONMENT}
+    if token and asks_for_app:
+        raise SettingsError(
+            f"{TOKEN} and {APP_ID}/{APP_SECRET} are both set",
+            hint="keep one way to sign in",
+        )
+    vault = None if token or secret or profile is None else _vault(profile)
+    missing = [SETTINGS[each.name].variable for each in (endpoint, user_id) if not each.given]
+    if not token and vault is None and not (secret and app_id.given):
+        missing.append(_missing_credentials(app_id, secret))
+    if missing:
+        place = f", nor in profile {profile.name!r} of {profile.file}" if profile else ""
+        raise SettingsError(
+            f"not set in the environment{place}: {', '.join(missing)}",
+            hint="koodrive login asks for them and keeps them; to try without an account: "
+            "koodrive demo",
+        )
+    entrance = partial(Access, endpoint=str(endpoint.value), user_id=str(user_id.value))
+    if token:
+        return entrance(auth=BearerToken(token), credentials=_given("a token", TOKEN))
+    if secret:
+        auth = AppSignature(app_id=str(app_id.value), app_secret=secret)
+        return entrance(auth=auth, credentials=_given("an app signature", APP_SECRET))
+    assert vault is not None  # noqa: S101 - there would be something missing
+    assert profile is not None  # noqa: S101 - whose vault it is
+    kept = _kept(vault, profile, values)
+    how = partial(
+        Value,
+        name="credentials",
+        source=Source.PROFILE,
+        where=f"{profile.name}, kept in {vault.where}",
+    )
+    if kept.app_secret is not None:
+        auth = AppSignature(app_id=kept.app_id or "", app_secret=kept.app_secret)
+        return entrance(auth=auth, credentials=how(value="an app signature"))
+    if kept.refresh_token is None:
+        return entrance(auth=BearerToken(kept.token or ""), credentials=how(value="a token"))
+    renewal = Renewal(
+        vault=vault, lock=lock_of(profile.file, profile.name), profile=profile.name, kept=kept
+    )
+    return entrance(
+        auth=BearerToken(renewal),
+        credentials=how(value="a token that renews itself"),
+        renewal=renewal,
+    )
+
+
+def _vault(profile: Profile) -> Vault | None:
+    if profile.place is None:
+        return None
+    return vault_of(profile.place, profile.file, profile.name)
+
+
+def _kept(vault: Vault, profile: Profile, values: Mapping[str, Value]) -> Credentials:
+    again = f"koodrive login --profile {profile.name} asks for new ones"
+    kept = vault.read()
+    if kept is None:
+        raise SettingsError(
+            f"the credentials of profile {profile.name!r} are not in {vault.where}", hint=again
+        )
+    endpoint, user_id, app_id = (values[name] for name in ("endpoint", "user_id", "app_id"))
+    # whoever changes where requests go must not be sent what was meant for another place
+    if not kept.are_for(str(endpoint.value), str(user_id.value)):
+        changed = endpoint if kept.are_for(kept.endpoint, str(user_id.value)) else user_id
+        raise SettingsError(
+            f"the credentials of profile {profile.name!r} are for user {kept.user_id} at "
+            f"{kept.endpoint}, and {changed.name} is {changed.value} ({changed.where})",
+            hint=again,
+        )
+    if app_id.given and app_id.value != kept.app_id:
+        raise SettingsError(
+            f"the credentials of profile {profile.name!r} do not go with app_id {app_id.value} "
+            f"({app_id.where})",
+            hint=again,
+        )
+    return kept
+
+
+def _given(how: str, variable: str) -> Value:
+    return Value(name="credentials", value=how, source=Source.ENVIRONMENT, where=variable)
+
+
+def _missing_credentials(app_id: Value, secret: str) -> str:
+    if secret:
+        return f"{APP_ID} (goes with {APP_SECRET})"
+    if app_id.given:
+        return f"{APP_SECRET} (goes with {APP_ID})"
+    return f"{TOKEN} (or {APP_ID} and {APP_SECRET})"

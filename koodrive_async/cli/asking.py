@@ -1,0 +1,142 @@
+"""Asking for what ``koodrive login`` needs, or taking it from options and standard input."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import attrs
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Way(StrEnum):
+    """How somebody signs in."""
+
+    TOKEN = "token"  # noqa: S105 - the name of a way, not a token
+    APP = "app"
+    ACCOUNT = "account"
+
+
+_SECRETS: Final = {Way.TOKEN: "token", Way.APP: "app secret", Way.ACCOUNT: "password"}
+"""What has to be kept from everybody else."""
+
+
+@attrs.define(kw_only=True)
+class Answers:
+    """What is known so far; the rest is asked for on a terminal.
+
+    :ivar offers: What is taken when nothing is typed, by the names of settings.
+    """
+
+    given: Mapping[str, str | None]
+    offers: Mapping[str, str]
+    missing: list[str] = attrs.field(factory=list)
+
+    def get(self, name: str, question: str) -> str:
+        """Return an answer; ask for it, where somebody can be asked."""
+        if given := (self.given.get(name) or "").strip():
+            return given
+        offer = self.offers.get(name)
+        if somebody_is_there():
+            return ask(question, default=offer)
+        if offer is not None:
+            return offer
+        self.missing.append(f"--{name.replace('_', '-')}")
+        return ""
+
+    def complete(self) -> None:
+        """Refuse to go on without what nobody could be asked for.
+
+        :raises click.UsageError: Something is missing; all of it is listed.
+        """
+        if self.missing:
+            raise click.UsageError(
+                f"nobody can be asked, this is no terminal: {', '.join(self.missing)} must be given"
+            )
+
+
+def way_of(answers: Answers, streams: Mapping[Way, bool]) -> Way:
+    """Return how to sign in, by what is given; ask, where nothing says it.
+
+    :param streams: Whether the secret of a way comes from standard input.
+    :raises click.UsageError: More than one way is given.
+    """
+    named = {way for way, given in streams.items() if given}
+    if answers.given.get("app_id"):
+        named.add(Way.APP)
+    if answers.given.get("account"):
+        named.add(Way.ACCOUNT)
+    if len(named) > 1:
+        raise click.UsageError(f"one way to sign in is enough: {' or '.join(sorted(named))}")
+    if named:
+        return named.pop()
+    if not somebody_is_there():
+        answers.missing.append("--token-stdin, --app-secret-stdin or --password-stdin")
+        return Way.TOKEN
+    return Way(ask("Sign in with", default=Way.TOKEN.value, choices=[way.value for way in Way]))
+
+
+def secret_of(way: Way, answers: Answers, *, from_stream: bool) -> str:
+    """Return the secret, from standard input or typed without being shown.
+
+    :raises click.UsageError: Something else is missing (all of it is listed), or the input is not
+        one secret.
+    """
+    name = _SECRETS[way]
+    if from_stream and not sys.stdin.isatty():
+        answers.complete()
+        return _only_line(name, sys.stdin.read())
+    if not somebody_is_there():
+        option = f"--{name.replace(' ', '-')}-stdin"
+        if not any(option in each for each in answers.missing):
+            answers.missing.append(option)
+    answers.complete()
+    return ask(name.capitalize(), hidden=True)
+
+
+def _only_line(name: str, text: str) -> str:
+    secret = text.strip()
+    if not secret:
+        raise click.UsageError(f"there is no {name} on standard input")
+    if len(secret.splitlines()) > 1:
+        raise click.UsageError(f"there is more than one line on standard input, not a {name}")
+    return secret
+
+
+def somebody_is_there() -> bool:
+    """Whether questions can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(
+    question: str,
+    *,
+    default: str | None = None,
+    choices: Sequence[str] | None = None,
+    hidden: bool = False,
+) -> str:
+    """Return what somebody types.
+
+    :param default: What is taken when nothing is typed.
+    :param choices: What may be typed; anything by default.
+    :param hidden: Whether nobody else may see it.
+    :raises click.Abort: There is nothing to read any more.
+    """
+    kind = click.STRING if choices is None else click.Choice(choices)
+    try:
+        # on standard error: what is written to standard output may go to a file
+        answer = click.prompt(question, default=default, type=kind, hide_input=hidden, err=True)
+    except click.Abort as abort:
+        _end_of_asking(abort)
+    return str(answer).strip()
+
+
+def _end_of_asking(abort: click.Abort) -> NoReturn:
+    # click takes every Ctrl-C for the end of input; ours has an exit code
+    if isinstance(abort.__context__, KeyboardInterrupt):
+        raise abort.__context__ from None
+    raise abort

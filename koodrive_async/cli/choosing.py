@@ -1,0 +1,110 @@
+"""Options that choose the settings of a command: a profile, or a value for once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from click.shell_completion import CompletionItem
+
+_NAMED: Final = "koodrive_async.named_before"
+_ENDPOINT: Final = "Where the service is, for this once."
+_USER_ID: Final = "KooDrive user id, for this once."
+_APP_ID: Final = "AppId that goes with KOODRIVE_APP_SECRET, for this once."
+
+
+def options_of_all() -> list[click.Parameter]:
+    """Return the options that stand in front of any command."""
+    return [
+        profile_option(),
+        _connection_option("endpoint", "URL", _ENDPOINT),
+        _connection_option("user_id", "ID", _USER_ID),
+        _connection_option("app_id", "ID", _APP_ID),
+    ]
+
+
+def profile_option() -> click.Option:
+    """Return the option ``--profile``, which also gives a command's options their values."""
+    return click.Option(
+        ["--profile"],
+        metavar="NAME",
+        expose_value=False,
+        is_eager=True,  # the other options take their values from it
+        callback=_choose,
+        shell_complete=complete_profile,
+        help="Settings of this profile; see koodrive config --help.",
+    )
+
+
+def given_in_front(ctx: click.Context) -> tuple[str, ...]:
+    """Return what was given between ``koodrive`` and the command, but for flags."""
+    given: dict[str, str] = ctx.meta.get(_NAMED, {})
+    return tuple(word for pair in given.items() for word in pair)
+
+
+def complete_profile(
+    ctx: click.Context,  # noqa: ARG001 - click gives it
+    param: click.Parameter,  # noqa: ARG001 - click gives it
+    incomplete: str,
+) -> list[CompletionItem]:
+    """Return the profiles whose names begin so."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - for completion only
+
+    return [CompletionItem(name) for name in _profile_names() if name.startswith(incomplete)]
+
+
+def _profile_names() -> Iterator[str]:
+    from koodrive_async.cli.profiles import config_path, read_profiles  # noqa: PLC0415 - the same
+    from koodrive_async.errors import ConfigurationError  # noqa: PLC0415 - the same
+
+    try:
+        yield from read_profiles(config_path()).names
+    except ConfigurationError:
+        return  # it is told by the command, not while somebody types
+
+
+def _choose(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+    if ctx.resilient_parsing:
+        return
+    from koodrive_async.cli.settings import CHOSEN, current  # noqa: PLC0415 - not for --version
+
+    if name:
+        ctx.meta[CHOSEN] = name
+        _note(ctx, param, name)
+    if ctx.parent is not None and _has_settings(ctx.command):
+        ctx.default_map = current().for_options()
+
+
+def _has_settings(command: click.Command) -> bool:
+    from koodrive_async.cli.known_settings import SETTINGS  # noqa: PLC0415 - not for --version
+
+    return any(param.name in SETTINGS for param in command.params)
+
+
+def _connection_option(name: str, metavar: str, purpose: str) -> click.Option:
+    return click.Option(
+        [f"--{name.replace('_', '-')}"],
+        metavar=metavar,
+        expose_value=False,
+        callback=_take,
+        help=purpose,
+    )
+
+
+def _take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if ctx.resilient_parsing or value is None or param.name is None:
+        return
+    from koodrive_async.cli.settings import ARGUMENTS  # noqa: PLC0415 - not for --version
+
+    ctx.meta.setdefault(ARGUMENTS, {})[param.name] = value
+    _note(ctx, param, value)
+
+
+def _note(ctx: click.Context, param: click.Parameter, value: str) -> None:
+    # of the command itself it is known what it was called with
+    if ctx.parent is None:
+        ctx.meta.setdefault(_NAMED, {})[param.opts[0]] = value

@@ -1,0 +1,183 @@
+"""One backup: what of, where to, how it goes and how it may end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from koodrive_async.cli.report import Report
+from koodrive_async.cli.resuming import named
+from koodrive_async.cli.rules import left_out_facts
+from koodrive_async.cli.uploading import Tally, upload_path
+from koodrive_async.cli.wording import count_text
+from koodrive_async.errors import KooDriveError
+from koodrive_async.tasks import task_group
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from koodrive_async.backup import BackupSession
+    from koodrive_async.cli.machine import Machine
+    from koodrive_async.cli.output import Display
+    from koodrive_async.cli.report import Voice
+    from koodrive_async.client import KooDrive
+    from koodrive_async.models import Module
+    from koodrive_async.upload import Events
+    from koodrive_async.upload.tree import LeftOut, TreeRules
+
+PROGRESS_EVERY: Final = 1.0
+"""Seconds between two words on progress, for those who read them one by one."""
+
+
+@attrs.define(kw_only=True)
+class Job:
+    """What to back up and how; as it goes, the device, the record, and what became of files.
+
+    :ivar root: The path from the root on, by which the journal knows it.
+    :ivar rules: What of a folder is taken; None for all of it.
+    :ivar resumes: Whether to look for a record to go on with.
+    :ivar wanted: The record to go on with, when it was named.
+    :ivar again: Returns the command as it was given, with more options.
+    :ivar forgetful: Whether there is no journal that would know the record by its path.
+    :ivar goes_on: Whether the record is one that another run has begun.
+    """
+
+    path: Path
+    root: str
+    is_file: bool
+    module: Module
+    machine: Machine
+    rules: TreeRules | None
+    resumes: bool
+    wanted: str | None
+    again: Callable[..., str]
+    forgetful: bool = False
+    goes_on: bool = False
+    device_id: str | None = None
+    record_id: str | None = None
+    tally: Tally = attrs.field(factory=Tally)
+    left_out: Counter[LeftOut] = attrs.field(factory=Counter)
+
+    async def run(self, drive: KooDrive, display: Display, voice: Voice) -> None:
+        """Back everything up.
+
+        :raises KooDriveError: What every further file would meet as well.
+        """
+        report = Report(voice, drive.limits.files_in_flight)
+        async with drive:
+            machine = self.machine
+            device = await drive.devices.bind(machine.code, machine.name, machine.os)
+            self.device_id = device.device_id
+            self.forgetful = drive.journal_path is None
+            record_id = await self._record_to_resume(drive, device.device_id, voice)
+            self.goes_on = record_id is not None
+            try:
+                async with drive.backup(
+                    device.device_id, self.module, resume=record_id, root=self.root
+                ) as session:
+                    self.record_id = session.record.record_id
+                    await voice.began(self._facts())
+                    await self._upload(session, display, voice, report)
+            except KooDriveError as error:
+                await report.tell_withheld(error)
+                raise
+            await report.tell_withheld()
+
+    def summary(self, seconds: float) -> dict[str, object]:
+        """Return what happened for JSON."""
+        facts = {**self._facts(), **self.tally.facts(seconds)}
+        return {"event": "done", **facts, "left_out": left_out_facts(self.left_out)}
+
+    def so_far(self) -> str:
+        """Return in one line what an interrupted backup has done, and how to go on."""
+        if self.record_id is None:
+            return "nothing was backed up"
+        tally = self.tally
+        done = count_text(tally.files - tally.there, "file")
+        run = " by this run" if self.goes_on else ""
+        there = f" ({tally.there:,} there already)" if tally.there else ""
+        return (
+            f"{done} backed up{run}{there}, record {self.record_id} is unfinished; "
+            f"go on with: {self.command_to_go_on()}"
+        )
+
+    def so_far_facts(self) -> dict[str, object]:
+        """Return the same for JSON."""
+        return {
+            "device_id": self.device_id,
+            "record_id": self.record_id,
+            "files": self.tally.files - self.tally.there,
+            "there_already": self.tally.there,
+            "failed": self.tally.failed,
+            "go_on_with": None if self.record_id is None else self.command_to_go_on(),
+        }
+
+    def command_to_go_on(self) -> str:
+        """Return the command line that goes on with this backup."""
+        if self.wanted or self.resumes:
+            return self.again()
+        if self.forgetful and self.record_id is not None:
+            return self.again("--record", self.record_id)
+        return self.again("--resume")
+
+    async def _record_to_resume(self, drive: KooDrive, device_id: str, voice: Voice) -> str | None:
+        if self.wanted is not None:
+            await voice.looked(f"record {self.wanted}")
+            return self.wanted
+        if not self.resumes:
+            return None
+        found = await drive.find_unfinished(device_id, self.module, root=self.root)
+        await voice.looked(named(found) if found else "no unfinished record: a new one is begun")
+        if found is not None:
+            self.record_id = found.record_id
+        return self.record_id
+
+    async def _upload(
+        self, session: BackupSession, display: Display, voice: Voice, report: Report
+    ) -> None:
+        async with task_group() as looking_ahead:
+            if display.has_bars or voice.wants_progress:
+                looking_ahead.start_soon(self.tally.measure, self.path, self.rules)
+            async with self._progress_told(session, voice):
+                async for outcome in upload_path(
+                    session,
+                    self.path,
+                    self.tally,
+                    is_file=self.is_file,
+                    rules=self.rules,
+                    left_out=self.left_out,
+                ):
+                    self.tally.add(outcome)
+                    await report.tell(outcome)
+            looking_ahead.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _progress_told(self, session: BackupSession, voice: Voice) -> AsyncIterator[None]:
+        if not voice.wants_progress:
+            yield
+            return
+        # what is being written when all is over is written to its end: nothing comes after "done"
+        async with task_group() as group, aclosing(session.events()) as events:
+            group.start_soon(self._tell_progress, events, voice)
+            yield
+
+    async def _tell_progress(self, events: Events, voice: Voice) -> None:
+        due = time.monotonic() + PROGRESS_EVERY
+        async for event in events:
+            if time.monotonic() >= due:
+                await voice.progress(event.totals, self.tally.hashing.total)
+                due = time.monotonic() + PROGRESS_EVERY
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "path": self.root,
+            "module": self.module.name.lower(),
+            "device_id": self.device_id,
+            "record_id": self.record_id,
+            "resumed": self.goes_on,
+        }

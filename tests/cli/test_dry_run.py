@@ -1,0 +1,163 @@
+"""``koodrive backup --dry-run`` says what a backup would do, and does nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+import anyio
+import pytest
+
+from koodrive_async.cli.dry_run import Rehearsal
+from koodrive_async.cli.output import Bare
+
+
+def rows(output):
+    return [line.split("\t") for line in output.splitlines()]
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_every_file_has_its_size_and_parts_and_no_credentials_are_needed(invoke, tree):
+    done = invoke("backup", tree, "--dry-run")
+    assert (done.exit_code, done.stderr) == (0, "")
+    *files, left_out, plan = rows(done.stdout)
+    assert sorted(files, key=lambda row: row[3]) == [
+        ["upload", "7000", "1", "2024/01/IMG_0001.jpg"],
+        ["upload", "8000", "1", "2024/02/IMG_0001.jpg"],
+        ["upload", "0", "1", "empty.txt"],
+        ["upload", str(9 * 2**20 + 1), "2", "large.bin"],
+        ["upload", "6", "1", "文档/说明.txt"],
+    ]
+    assert left_out == ["left out", "1 symbolic link"]
+    assert plan == ["plan", "5 files, 9.5 MB, 6 parts; nothing was sent"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_neither_the_service_nor_the_journal_hears_of_it(
+    invoke, tree, koodrive_emulator, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("KOODRIVE_JOURNAL", str(tmp_path / "journal.db"))
+    assert invoke("backup", tree, "--dry-run", "--resume").exit_code == 0
+    assert koodrive_emulator.seen.count() == 0
+    assert not (tmp_path / "journal.db").exists()
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_what_rules_leave_out_is_counted_and_not_planned(invoke, tree):
+    (tree / ".koodriveignore").write_text("/2024/01/\n")
+    done = invoke("backup", tree, "--dry-run", "--exclude", "*.bin", "--include", "*.jpg")
+    assert rows(done.stdout) == [
+        ["upload", "8000", "1", "2024/02/IMG_0001.jpg"],
+        ["left out", "5 excluded files, 1 excluded folder"],
+        ["plan", "1 file, 8.0 kB, 1 part; nothing was sent"],
+    ]
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_plan_is_what_a_backup_does(invoke, tree):
+    options = (tree, "--exclude", "2024/", "--include", "*.txt")
+    planned = rows(invoke("backup", "--dry-run", *options).stdout)
+    backed_up = rows(invoke("backup", *options).stdout)
+    assert {(row[1], row[3]) for row in planned if len(row) == 4} == {
+        (row[1], row[4]) for row in backed_up if len(row) == 5
+    }
+    assert [row for row in planned if row[0] == "left out"] == [
+        row for row in backed_up if row[0] == "left out"
+    ]
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_a_single_file_can_be_planned(invoke, tree):
+    done = invoke("backup", tree / "large.bin", "--dry-run")
+    assert rows(done.stdout) == [
+        ["upload", str(9 * 2**20 + 1), "2", "large.bin"],
+        ["plan", "1 file, 9.4 MB, 2 parts; nothing was sent"],
+    ]
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_what_could_not_be_backed_up_is_named_and_has_an_exit_code(invoke, tmp_path):
+    (tmp_path / "fine").write_bytes(b"x")
+    with (tmp_path / "too large").open("wb") as file:
+        file.truncate(200 * 10**9 + 1)
+    done = invoke("backup", tmp_path, "--dry-run")
+    assert done.exit_code == 1
+    failed, error = done.stderr.splitlines()
+    assert failed.startswith(f"would fail: {tmp_path / 'too large'}: ")
+    assert error == "error: 1 file could not be backed up"
+    assert rows(done.stdout) == [
+        ["upload", "1", "1", "fine"],
+        ["plan", "1 file, 1 B, 1 part; nothing was sent"],
+    ]
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_a_file_that_may_not_be_read_would_fail(invoke, tmp_path, monkeypatch):
+    (tmp_path / "secret").write_bytes(b"x")
+    # the tests may run as root, who may read everything
+    monkeypatch.setattr(os, "access", lambda path, _: not str(path).endswith("secret"))
+    done = invoke("backup", tmp_path, "--dry-run")
+    assert done.exit_code == 1
+    assert f"would fail: {tmp_path / 'secret'}: Permission denied" in done.stderr
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.skipif(os.name == "nt", reason="there are none")
+def test_every_kind_that_is_left_out_is_told(call, tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    root.mkdir()
+    os.mkfifo(root / "pipe")
+    monkeypatch.chdir(root)  # the path of a socket may not be long
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        (root / "link").symlink_to("nowhere")
+        (root / "other link").symlink_to(root)
+        done = call("backup", root, "--dry-run")
+    assert rows(done.stdout)[0] == ["left out", "2 symbolic links, 1 FIFO, 1 socket"]
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_in_json_each_line_is_an_object(invoke, tree):
+    done = invoke("backup", tree, "--dry-run", "--json")
+    *files, end = map(json.loads, done.stdout.splitlines())
+    assert {file["event"] for file in files} == {"planned"}
+    assert {"path": "empty.txt", "action": "upload", "size": 0, "parts": 1} in [
+        {key: value for key, value in file.items() if key != "event"} for file in files
+    ]
+    assert end == {
+        "event": "done",
+        "dry_run": True,
+        "files": 5,
+        "size": 9 * 2**20 + 1 + 15_006,
+        "parts": 6,
+        "failed": 0,
+        "left_out": {
+            "excluded_files": 0,
+            "excluded_folders": 0,
+            "symbolic_links": 1,
+            "fifos": 0,
+            "sockets": 0,
+            "devices": 0,
+        },
+    }
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_quiet_says_nothing_but_what_would_fail(invoke, tree):
+    done = invoke("backup", tree, "--dry-run", "--quiet")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_very_many_files_are_looked_at_in_bunches(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("koodrive_async.cli.dry_run._BUNCH", 3)
+    for number in range(10):
+        (tmp_path / str(number)).write_bytes(b"x" * number)
+    rehearsal = Rehearsal(path=tmp_path, is_file=False, rules=None)
+
+    async def rehearse():
+        await rehearsal.run(Bare(), as_json=False)
+
+    anyio.run(rehearse)
+    assert [row[3] for row in rows(capsys.readouterr().out)] == [str(each) for each in range(10)]
+    assert (rehearsal.files, rehearsal.size, rehearsal.parts) == (10, 45, 10)

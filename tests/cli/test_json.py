@@ -1,0 +1,280 @@
+"""``--json``: what programs read, errors too."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+
+import anyio
+import pytest
+
+from koodrive_async import Module
+from koodrive_async.emulator import Fault
+from koodrive_async.testing import connect
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+REFUSED = Fault("error", "files.create", status=400, code="13000102", msg="no", times=1)
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def error_in(done):
+    """The only line on standard error; it says nothing but what ended the command."""
+    (line,) = lines(done.stderr)
+    assert set(line) == {"error"}
+    assert set(line["error"]) == {"type", "message", "hint", "code", "status", "trace_id"}
+    return line["error"]
+
+
+@pytest.fixture
+def known(koodrive_emulator):
+    """A device, two records, and a file in the newer one."""
+
+    async def make():
+        async with connect(koodrive_emulator) as drive:
+            device = await drive.devices.bind("testmachine", name="test", os="linux")
+            async with drive.locks.hold(Module.FOLDER) as lock:
+                await drive.records.create(device.device_id, Module.FOLDER, lock_id=lock.lock_id)
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                await session.upload(b"hello", name="文.txt", description="a/文.txt")
+            return device.device_id, session.record.record_id
+
+    return anyio.run(make)
+
+
+@pytest.mark.usefixtures("environment")
+def test_records_and_files_are_an_object_on_each_line(invoke, known):
+    device_id, record_id = known
+    newer, older = lines(invoke("records", "--json", "--device", device_id).stdout)
+    assert list(newer) == [
+        "record_id",
+        "status",
+        "created",
+        "ended",
+        "device_id",
+        "module",
+        "properties",
+    ]
+    assert (newer["record_id"], newer["status"], newer["module"]) == (
+        record_id,
+        "completed",
+        "folder",
+    )
+    assert TIME.fullmatch(newer["created"])
+    assert (older["status"], older["ended"]) == ("new", None)
+    (file,) = lines(invoke("files", record_id, "--json").stdout)
+    assert TIME.fullmatch(file.pop("created"))
+    assert file.pop("file_id")
+    assert file == {
+        "size": 5,
+        "sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+        "path": "a/文.txt",
+        "name": "文.txt",
+    }
+
+
+@pytest.mark.usefixtures("environment")
+def test_devices_are_one_object(invoke, known):
+    (found,) = lines(invoke("devices", "--json").stdout)
+    (device,) = found["devices"]
+    assert TIME.fullmatch(device.pop("created"))
+    assert device == {
+        "device_id": known[0],
+        "name": "test",
+        "os": "linux",
+        "machine_code": "testmachine",
+    }
+
+
+@pytest.mark.usefixtures("environment")
+def test_json_is_ascii_and_has_no_colours(call, known, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    done = call("files", known[1], "--json", encoding="ascii", errors="strict")
+    assert "\\u6587" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.usefixtures("environment")
+def test_nothing_is_no_line(invoke):
+    done = invoke("records", "--json")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    assert lines(invoke("devices", "--json").stdout) == [{"devices": []}]
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_backup_tells_of_its_record_each_file_and_the_end(call, tree, koodrive_emulator):
+    koodrive_emulator.faults.add(REFUSED)
+    done = call("backup", tree, "--json", "--exclude", "*.bin")
+    begun, *files, end = lines(done.stdout)
+    (record,) = koodrive_emulator.records()
+    facts = {
+        "path": str(tree),
+        "module": "folder",
+        "device_id": begun["device_id"],
+        "record_id": record.record_id,
+        "resumed": False,
+    }
+    assert begun == {"event": "begun", **facts}
+    assert {file["path"] for file in files} == {
+        "empty.txt",
+        "2024/01/IMG_0001.jpg",
+        "2024/02/IMG_0001.jpg",
+        "文档/说明.txt",
+    }
+    (failed,) = [file for file in files if file["event"] == "failed"]
+    assert failed["error"]["code"] == "13000102"
+    assert failed["error"]["status"] == 400
+    finished = [file for file in files if file["event"] == "finished"]
+    assert len(finished) == 3
+    assert {"outcome", "sha256", "size", "file_id", "parts", "retries", "seconds"} <= set(
+        finished[0]["receipt"]
+    )
+    assert end["event"] == "done"
+    assert facts.items() <= end.items()
+    assert (end["files"], end["failed"]) == (3, 1)
+    assert end["left_out"]["excluded_files"] == 1
+    assert end["left_out"]["symbolic_links"] == 1
+    assert done.returncode == 1
+    assert error_in(done)["message"] == "1 file not backed up"
+
+
+@pytest.mark.usefixtures("environment")
+def test_progress_is_told_between_the_files_and_never_after_the_end(invoke, tree, monkeypatch):
+    monkeypatch.setattr("koodrive_async.cli.job.PROGRESS_EVERY", 0.0)
+    events = lines(invoke("backup", tree, "--json").stdout)
+    progress = [event for event in events if event["event"] == "progress"]
+    assert set(progress[0]) == {
+        "event",
+        "files",
+        "done",
+        "failed",
+        "cancelled",
+        "size",
+        "hashed",
+        "uploaded",
+        "retries",
+        "expected",
+    }
+    assert [event["uploaded"] for event in progress] == sorted(
+        event["uploaded"] for event in progress
+    )
+    assert progress[-1]["expected"] in {None, 9 * 2**20 + 1 + 15_006}
+    assert events[-1]["event"] == "done"
+    quiet = invoke("backup", tree, "--json", "--quiet")
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+
+
+@pytest.mark.usefixtures("environment")
+def test_quiet_leaves_errors_only(call, tree, koodrive_emulator):
+    koodrive_emulator.faults.add(REFUSED)
+    done = call("backup", tree, "--json", "--quiet")
+    assert (done.returncode, done.stdout) == (1, "")
+    failed, end = lines(done.stderr)
+    assert failed["event"] == "failed"
+    assert end["error"]["type"] == "Failed"
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_stops_a_backup_comes_with_how_far_it_got(invoke, tree, koodrive_emulator):
+    full = Fault("error", "files.create", status=400, code="13000311", msg="full", after=2)
+    koodrive_emulator.faults.add(full)
+    done = invoke("backup", tree, "--json")
+    assert done.exit_code == 4
+    so_far, end = lines(done.stderr)
+    (record,) = koodrive_emulator.records()
+    assert so_far["so_far"] == {
+        "device_id": so_far["so_far"]["device_id"],
+        "record_id": record.record_id,
+        "files": 2,
+        "there_already": 0,
+        "failed": so_far["so_far"]["failed"],
+        "go_on_with": f"koodrive backup --record {record.record_id} {tree} --json",
+    }
+    assert end["error"]["type"] == "InsufficientSpace"
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_interrupted_backup_says_so_in_one_object(start, tree, koodrive_emulator):
+    koodrive_emulator.faults.add(Fault("silence", "files.complete", moment="after"))
+    with start("backup", tree, "--json") as process:
+        begun = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    (line,) = lines(err)
+    assert process.returncode == 143
+    assert line["error"]["type"] == "Interrupted"
+    assert line["so_far"]["record_id"] == begun["record_id"]
+    assert "koodrive backup" in line["so_far"]["go_on_with"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_listing_that_is_interrupted_says_so(start, koodrive_emulator):
+    koodrive_emulator.faults.add(Fault("silence", "devices.list", moment="after"))
+    with start("devices", "--json") as process:
+        assert koodrive_emulator.seen.wait_active("devices.list")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    (line,) = lines(err)
+    assert (process.returncode, out) == (130, "")
+    assert (line["error"]["type"], line["error"]["message"]) == ("Interrupted", "interrupted")
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_error_of_the_service_has_its_code_status_and_trace_id(invoke):
+    done = invoke("files", "12345", "--json")
+    assert (done.exit_code, done.stdout) == (4, "")
+    error = error_in(done)
+    assert error["type"] == "NotFound"
+    assert error["status"] == 400
+    assert error["code"].isdecimal()
+    assert error["trace_id"] in error["message"]
+    assert error["hint"]
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.parametrize(
+    ("arguments", "code", "kind"),
+    [
+        (["devices", "--json"], 3, "SettingsError"),
+        (["files", "--json"], 2, "MissingParameter"),
+        (["files", "1", "--json", "--nonsense"], 2, "NoSuchOption"),
+        (["backup", "no such folder", "--json"], 2, "BadParameter"),
+        (["scopes", "add", "1", "--json"], 2, "UsageError"),
+    ],
+)
+def test_wrong_usage_and_settings_are_objects_too(call, arguments, code, kind, monkeypatch):
+    monkeypatch.setenv("KOODRIVE_CONFIG", "/nonexistent/config.toml")
+    done = call(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    error = error_in(done)
+    assert error["type"] == kind
+    assert error["hint"]
+
+
+def test_without_json_usage_is_told_as_ever(invoke):
+    done = invoke("files", "--nonsense")
+    assert done.exit_code == 2
+    assert "Usage: " in done.stderr
+
+
+def test_the_demo_is_one_object(invoke, tree):
+    done = invoke("demo", tree, "--json")
+    (found,) = lines(done.stdout)
+    assert done.exit_code == 0
+    assert found["device_id"].isdecimal()
+    assert found["record_id"].isdecimal()
+    assert (found["files"], found["equal"], found["differences"]) == (5, 5, [])
+
+
+def test_the_demo_names_what_is_not_equal(invoke, tree):
+    done = invoke("demo", tree, "--json", "--fault", "error=400:files.create:times=1,code=13000102")
+    (found,) = lines(done.stdout)
+    assert done.exit_code == 1
+    assert found["equal"] == 4
+    (difference,) = found["differences"]
+    assert difference["path"]
+    assert "not backed up" in difference["problem"]
+    assert error_in(done)["message"] == "1 file of 5 not equal"
