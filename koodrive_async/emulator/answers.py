@@ -65,7 +65,7 @@ class RefusedError(Exception):
         self.status = status
         self.code = code
         self.msg = msg
-        self.fields = dict(fields or {})
+        self.fields: dict[str, Any] = dict(fields or {})
         self.retry_after = retry_after
 
 
@@ -85,7 +85,7 @@ class ObjectRefusedError(Exception):
         self.status = status
         self.code = code
         self.msg = msg
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
 
 
 def invalid(what: str) -> RefusedError:

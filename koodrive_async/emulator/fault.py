@@ -80,6 +80,10 @@ def _known_route(_: object, __: object, pattern: str) -> None:
         raise ValueError(f"no route is called {pattern!r}; there are {', '.join(ROUTES)}")
 
 
+def _default_seconds(fault: Fault) -> float:
+    return DEFAULT_SECONDS.get(fault.kind, 0.0)
+
+
 @attrs.frozen
 class Fault:
     """One rule: what goes wrong, where and how often.
@@ -117,7 +121,11 @@ class Fault:
         validator=attrs.validators.optional(attrs.validators.ge(0)),
     )
     after: int = attrs.field(default=0, kw_only=True, validator=attrs.validators.ge(0))
-    seconds: float = attrs.field(kw_only=True, validator=attrs.validators.ge(0.0))
+    seconds: float = attrs.field(
+        default=attrs.Factory(_default_seconds, takes_self=True),
+        kw_only=True,
+        validator=attrs.validators.ge(0.0),
+    )
     bytes_per_second: float = attrs.field(
         default=1_000_000.0, kw_only=True, validator=attrs.validators.gt(0.0)
     )
@@ -136,10 +144,6 @@ class Fault:
     moment: Moment = attrs.field(
         default="before", kw_only=True, validator=attrs.validators.in_(get_args(Moment))
     )
-
-    @seconds.default
-    def _default_seconds(self) -> float:
-        return DEFAULT_SECONDS.get(self.kind, 0.0)
 
     def __attrs_post_init__(self) -> None:
         reach = REACH.get(self.kind, ROUTES)

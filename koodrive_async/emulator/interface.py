@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from koodrive_async.emulator.routes import Route
     from koodrive_async.emulator.service import Service
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_BODY: Final = 16 * 2**20
 TRACE_ID: Final = re.compile(r"[A-Za-z0-9_]{58}")

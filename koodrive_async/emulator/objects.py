@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from koodrive_async.emulator.fault import Fault
     from koodrive_async.emulator.service import Service
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 ROUTES: Final = {"PUT": PART_PUT, "GET": OBJECT_GET}
 # A store that is signed in to by its URL refuses a second way of signing in.

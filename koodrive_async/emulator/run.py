@@ -88,7 +88,7 @@ class Run:
             self._loop.call_soon_threadsafe(put_question)
         except RuntimeError:  # the loop is closed
             raise RuntimeError(STOPPED) from None
-        either: tuple[Future[Any], ...] = (answer, self.ended)
+        either: list[Future[Any]] = [answer, self.ended]
         wait(either, return_when=FIRST_COMPLETED)
         if not answer.done():
             raise RuntimeError(STOPPED)

@@ -42,7 +42,7 @@ class Emulator:
         it is a wildcard.
     :param port: port of the interface; 0 for any free one.
     :param object_port: port of the object store, which is another site; 0 for any free one.
-    :param faults: what goes wrong; :attr:`faults` can be changed at any time.
+    :param faults: what goes wrong; ``emulator.faults`` can be changed at any time.
     :param lock_seconds: life of a backup lock.
     :param url_seconds: life of a presigned URL.
     :param token_seconds: life of a token since it was last used.
@@ -79,8 +79,8 @@ class Emulator:
     ) -> None:
         if not users or not containers:
             raise ValueError("there must be at least one user and one container")
-        self.faults = Faults() if faults is None else faults
-        self.seen = Seen()
+        self.faults: Faults = Faults() if faults is None else faults
+        self.seen: Seen = Seen()
         self._directory = Path(directory)
         self._host = host
         self._ports = (port, object_port)

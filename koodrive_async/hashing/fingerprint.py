@@ -285,8 +285,9 @@ def _check_grid(grid: int) -> None:
 
 def _advise_sequential(file: ReadsInto) -> None:
     """Double the kernel's read-ahead: a file not in memory yet was hashed a third faster."""
-    if sys.platform != "linux" or not hasattr(file, "fileno"):
+    fileno = getattr(file, "fileno", None)
+    if sys.platform != "linux" or fileno is None:
         return
     # Objects without a descriptor and pipes say so here; the advice is no condition.
     with contextlib.suppress(OSError):
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        os.posix_fadvise(fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)

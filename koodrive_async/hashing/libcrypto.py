@@ -47,6 +47,8 @@ class Sha256Ctx(Context):
     ]
 
     h: ctypes.Array[ctypes.c_uint]
+    Nh: int
+    Nl: int
 
     def place(self, words: Midstate, length: int) -> None:
         """Write the running words, and the count of bits as its low and its high word."""

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, Protocol, Self, TypeVar
+import threading
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+)
 
 from koodrive_async import paging as aio
 from koodrive_async.paging import Page
@@ -10,8 +21,9 @@ from koodrive_async.sync.call import Call
 from koodrive_async.sync.facade import Facade, blocking, described_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
+    from koodrive_async.sync.portal import Portal
     from koodrive_async.sync.relay import Relay
 
 A = TypeVar("A")
@@ -54,6 +66,18 @@ class Iteration(Facade[AsyncIteration[T]]):
 class ItemIterator(Iteration[T]):
     """Hands out the items of one page after another."""
 
+    def __init__(self, of: aio.ItemIterator[T], portal: Portal) -> None:
+        super().__init__(of, portal)
+        self._items = of
+        self._turn = threading.Lock()
+
+    def __next__(self) -> T:
+        with self._turn:
+            if self._items._handed_out >= len(self._items._page):  # noqa: SLF001 - of the same package
+                return super().__next__()
+            # the way through the portal would cost more than all else
+            return _at_once(self._items.__anext__())
+
 
 class PageIterator(Iteration[Page[T]]):
     """Hands out pages."""
@@ -95,6 +119,16 @@ class Pager(Facade[aio.Pager[T]], Generic[T]):
     def __repr__(self) -> str:
         told = repr(self._of).partition(":")[0]
         return f"{told}: iterate over it, or call .collect(), .first() or .to_pandas()>"
+
+
+def _at_once(work: Coroutine[Any, Any, T]) -> T:
+    """Run what has nothing to wait for."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    raise AssertionError("it waits after all")
 
 
 def listing(

@@ -56,6 +56,15 @@ def interrupting(koodrive_emulator):
     return interrupt
 
 
+def threads_since(before):
+    """Return the threads that have begun since and go on; anyio's own are given time to end."""
+    begun = set(threading.enumerate()) - before
+    for thread in begun:
+        if thread.name == "AnyIO worker thread":
+            thread.join(10)
+    return {thread for thread in begun if thread.is_alive()}
+
+
 def portals():
     """Return the threads of clients that are alive."""
     return [each for each in threading.enumerate() if each.name == "koodrive portal"]

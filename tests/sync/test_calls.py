@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -111,6 +112,29 @@ def test_a_listing_gives_its_first_and_all(drive, device_id):
 def test_an_argument_that_breaks_its_rule_is_refused_at_once(drive):
     with pytest.raises(InvalidArgument):
         drive.records.list(Module.FOLDER, page_size=0)
+
+
+def test_a_listing_that_is_left_tells_where_to_go_on(drive, device_id):
+    record_id = make_record(drive, device_id, [b"one", b"two", b"three", b"four"])
+    listing = drive.files.list(record_id, page_size=2)
+    taken, cursors = [], []
+    for file in listing:
+        taken.append(file)
+        cursors.append(listing.cursor)
+        if len(taken) == 3:
+            break
+    assert cursors[0] is None
+    assert cursors[1] == cursors[2] is not None
+    rest = drive.files.list(record_id, cursor=listing.cursor).collect()
+    assert taken[:2] + rest == listing.collect()
+
+
+def test_threads_share_an_iterator(drive, device_id):
+    record_id = make_record(drive, device_id, [b"%d" % number for number in range(40)])
+    files = iter(drive.files.list(record_id, page_size=3))
+    with ThreadPoolExecutor(4) as threads:
+        taken = [each for part in threads.map(lambda _: list(files), range(4)) for each in part]
+    assert len({file.file_id for file in taken}) == len(taken) == 40
 
 
 def test_an_iterator_that_was_closed_is_over(drive, device_id):

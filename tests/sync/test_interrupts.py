@@ -11,7 +11,7 @@ import pytest
 from koodrive_async import Module, RecordStatus
 from koodrive_async.emulator import Fault
 from tests.sample import sample
-from tests.sync.conftest import portals
+from tests.sync.conftest import portals, threads_since
 
 FOREVER = 3600.0
 
@@ -46,7 +46,7 @@ def test_ctrl_c_ends_a_backup_with_nothing_left_behind(
         session.upload(sample(20_000_000), name="large.bin")
     assert koodrive_emulator.seen.count("locks.release", status=200) == 1
     assert koodrive_emulator.seen.count("records.complete") == 0
-    assert set(threading.enumerate()) <= before
+    assert threads_since(before) == set()
     with open_client() as drive:
         assert drive.records.get(session.record.record_id).status is RecordStatus.NEW
 

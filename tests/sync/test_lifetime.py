@@ -26,7 +26,7 @@ from koodrive_async import (
 from koodrive_async.emulator import Fault
 from koodrive_async.sync import KooDrive
 from koodrive_async.transport.tls import Tls
-from tests.sync.conftest import portals
+from tests.sync.conftest import portals, threads_since
 
 FOREVER = 3600.0
 
@@ -36,7 +36,7 @@ def test_a_client_that_was_left_leaves_no_thread(open_client):
     with open_client() as drive:
         drive.devices.list()
         assert len(portals()) == 1
-    assert set(threading.enumerate()) == before
+    assert threads_since(before) == set()
 
 
 def test_a_call_before_the_client_is_open_is_refused(open_client):
