@@ -13,7 +13,7 @@ import anyio.to_thread
 from koodrive_async import html
 from koodrive_async.errors import ClientClosed
 from koodrive_async.models import AutoRename
-from koodrive_async.resources.arguments import check_module, json_text
+from koodrive_async.resources.arguments import check_id, check_module, json_text
 from koodrive_async.session_record import Order, SessionRecord
 from koodrive_async.tasks import task_group
 from koodrive_async.upload import (
@@ -89,10 +89,10 @@ class BackupSession:
         files: Files,
         uploader: Uploader,
     ) -> None:
-        self._device_id = device_id
+        self._device_id = check_id("device_id", device_id, "device.device_id")
         self._module = check_module(module)
         self._properties = json_text(properties)
-        self._resume = resume
+        self._resume = None if resume is None else check_id("resume", resume, "record.record_id")
         self._root = root
         self._account = account
         self._begun_before = begun_before
@@ -317,6 +317,7 @@ class BackupSession:
             "session", module=self._module.name.lower(), device=self._device_id
         ) as self._span:
             async with self._with_record(means.journal):
+                self._span.add(record=self._record_id)
                 yield
 
     @asynccontextmanager

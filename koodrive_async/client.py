@@ -6,7 +6,7 @@ import asyncio
 import os
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 import anyio.to_thread
 
@@ -193,6 +193,14 @@ class KooDrive:
             telemetry=telemetry,
         )
 
+    def __enter__(self) -> NoReturn:
+        raise TypeError(
+            "use 'async with', or the KooDrive of koodrive_async.sync, which takes a plain 'with'"
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing can be left that was not entered."""
+
     async def __aenter__(self) -> Self:
         if self._entered:
             raise ClientClosed("a KooDrive client is entered once: make another one")
@@ -250,7 +258,8 @@ class KooDrive:
             ``InvalidArgument`` when it is completed.
         :param root: The folder that is backed up, by which its record is found again: it is noted
             in the journal, and a digest of it kept with the record unless it has ``properties``.
-        :raises InvalidArgument: There is no such module, or ``properties`` is not JSON.
+        :raises InvalidArgument: There is no such module, an id is none, or ``properties`` is not
+            JSON.
         """
         return BackupSession(
             device_id,

@@ -58,7 +58,8 @@ class Limits:
     """What one client may use, shared by everything it uploads at the same time.
 
     :param connections: Parts sent at the same time, over all files; ``"auto"`` chooses and keeps
-        choosing by what the connections together carry. At most one for each 512 KiB of ``memory``.
+        choosing by what the connections together carry, and no more than one for each 2 MiB per
+        second of ``bandwidth``. At most one for each 512 KiB of ``memory``.
     :param memory: Bytes that file content may take in memory, over all files; at least 4 MiB. By
         default 32 MiB, or 2 MiB for each of more than 16 cores, and never more than an eighth of
         what the container has.

@@ -101,13 +101,14 @@ class SessionRecord:
         return self._content
 
     async def take_over(self) -> str | None:
-        """Claim the record that another run has left; return the lock that it left, if any.
+        """Claim the record that is to be gone on with; return a lock that a run has left, if any.
 
         :raises RecordInUse: A process of this machine is at it.
         """
         record_id = self._order.resume
         if record_id is None:
-            return None
+            # a run that was killed has left its lock, which would be in the way for ten minutes
+            return await self._journal.take_lock(self._order.account, self._order.module.value)
         saved = await self._journal.record(self._order.account, record_id)
         await self._journal.begin(saved or self._saved(record_id, None, boot=""))
         self._noted = record_id

@@ -22,8 +22,9 @@ metric                     unit      what it says
                                      what it was late by, whatever kept it busy
 =========================  ========  ==============================================================
 
-A span that ended with an error has its class in ``error.type`` and its text as description. Names
-of files are in the spans; tokens and presigned URLs never are.
+A span that ended with an error has its class in ``error.type`` and its text as description, one
+that was cancelled has ``koodrive.cancelled``. Names of files are in the spans; tokens and presigned
+URLs never are.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from koodrive_async._version import __version__
 from koodrive_async.extras import needed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from opentelemetry.metrics import MeterProvider
@@ -77,15 +78,16 @@ class Instruments(Protocol):
         """Cover the block with a span, which is the current one inside it.
 
         :param name: Goes behind ``koodrive.``, as do those of the attributes.
-        :param parent: Where it belongs when there is no current one.
+        :param parent: Where it belongs when there is no current one, or the current one is that
+            in which the parent began.
         """
         ...
 
     def arrived(self, size: int) -> None:
         """Count a part that was acknowledged, in bytes."""
 
-    def retried(self) -> None:
-        """Count a request that is sent again."""
+    def retried(self, number: int = 1) -> None:
+        """Count requests that are sent again."""
 
     def late(self, seconds: float) -> None:
         """Note how long the event loop took to hear of something."""
@@ -108,8 +110,9 @@ def instruments(telemetry: Telemetry | Literal["auto"] | None) -> Instruments:
 
 class _Recording:
     def __init__(self, telemetry: Telemetry) -> None:
-        from opentelemetry import metrics, trace  # noqa: PLC0415 - an extra
+        from opentelemetry import context, metrics, trace  # noqa: PLC0415 - an extra
 
+        self._context = context
         self._trace = trace
         tracers = telemetry.tracer_provider or trace.get_tracer_provider()
         self._tracer = tracers.get_tracer(_NAME, __version__)
@@ -132,34 +135,34 @@ class _Recording:
     def span(
         self, name: str, parent: ActiveSpan | None = None, /, **attributes: Attribute
     ) -> Iterator[ActiveSpan]:
+        around = self._trace.get_current_span()
         context = None
-        if (
-            isinstance(parent, _RecordedSpan)
-            and not self._trace.get_current_span().get_span_context().is_valid
+        if isinstance(parent, _RecordedSpan) and (
+            around is parent.around or not around.get_span_context().is_valid
         ):
             context = self._trace.set_span_in_context(parent.span)
-        # what a traceback says of causes may be the user's own secret: the error's text must do
-        with self._tracer.start_as_current_span(
-            f"koodrive.{name}",
-            context,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            active = _RecordedSpan(span)
-            active.add(**attributes)
-            try:
-                yield active
-            except Exception as error:
-                span.set_attribute("error.type", type(error).__qualname__)
-                span.set_status(self._trace.StatusCode.ERROR, str(error))
-                raise
+        span = self._tracer.start_span(f"koodrive.{name}", context, attributes=_named(attributes))
+        token = self._context.attach(self._trace.set_span_in_context(span))
+        try:
+            yield _RecordedSpan(span, around)
+        except Exception as error:
+            # what a traceback says of causes may be the user's own secret: the error's text must do
+            span.set_attribute("error.type", type(error).__qualname__)
+            span.set_status(self._trace.StatusCode.ERROR, str(error))
+            raise
+        except BaseException:
+            span.set_attribute("koodrive.cancelled", value=True)
+            raise
+        finally:
+            self._context.detach(token)
+            span.end()
 
     def arrived(self, size: int) -> None:
         self._bytes.add(size)
         self._parts.add(1)
 
-    def retried(self) -> None:
-        self._retries.add(1)
+    def retried(self, number: int = 1) -> None:
+        self._retries.add(number)
 
     def late(self, seconds: float) -> None:
         self._lag.record(seconds)
@@ -167,12 +170,20 @@ class _Recording:
 
 @attrs.frozen
 class _RecordedSpan:
+    """A span.
+
+    :ivar around: What was current when it began.
+    """
+
     span: Span
+    around: Span
 
     def add(self, **attributes: Attribute) -> None:
-        for name, value in attributes.items():
-            if value is not None:
-                self.span.set_attribute(f"koodrive.{name}", value)
+        self.span.set_attributes(_named(attributes))
+
+
+def _named(attributes: Mapping[str, Attribute]) -> dict[str, str | int | float | bool]:
+    return {f"koodrive.{name}": value for name, value in attributes.items() if value is not None}
 
 
 class _Silent:
@@ -187,7 +198,7 @@ class _Silent:
 
     def arrived(self, size: int) -> None: ...
 
-    def retried(self) -> None: ...
+    def retried(self, number: int = 1) -> None: ...
 
     def late(self, seconds: float) -> None: ...
 

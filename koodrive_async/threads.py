@@ -114,14 +114,17 @@ class ThreadPool:
                 self._settling = True
                 self._called_at = time.perf_counter()
                 with contextlib.suppress(RuntimeError):  # the loop may be gone by now
-                    loop.call_soon_threadsafe(self._settle)
+                    loop.call_soon_threadsafe(self._hear)
             self._idle.append(None)
 
-    def _settle(self) -> None:
-        called_at = self._called_at
+    def _hear(self) -> None:
+        late = time.perf_counter() - self._called_at
         self._settling = False  # first: what ends from now on asks for another call
+        self._settle()
         if self._on_lag is not None:
-            self._on_lag(time.perf_counter() - called_at)
+            self._on_lag(late)
+
+    def _settle(self) -> None:
         while self._ended:
             self._ended.popleft().settle()
 

@@ -74,6 +74,16 @@ async def test_what_a_function_raises_reaches_the_caller(pool):
         await pool.run(lambda: 1 / 0)
 
 
+async def test_closing_a_pool_is_not_taken_for_lag():
+    late: list[float] = []
+    idle, busy = ThreadPool(1, on_lag=late.append), ThreadPool(1, on_lag=late.append)
+    await idle.aclose()
+    assert late == []
+    await busy.run(int)
+    await busy.aclose()
+    assert len(late) == 1
+
+
 @pytest.mark.parametrize("cancel", [in_scope, as_task])
 async def test_a_cancelled_function_is_told_once_and_seen_through(pool, cancel):
     told = []

@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import secrets
+import shlex
 import signal
 import sys
 import tempfile
@@ -19,6 +20,9 @@ from examples.web_service.app import application
 from examples.web_service.server import Server
 from koodrive_async.emulator import Emulator
 
+BROKEN_OFF = 130
+"""What shells call the end by Ctrl-C."""
+
 
 def main() -> None:
     """Serve, with the account of the environment or with an emulator."""
@@ -28,16 +32,34 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="send itself a file, and end")
     wanted = parser.parse_args()
     # uvicorn raises the signal once more when it has ended: whatever is open here is to be closed
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(BROKEN_OFF))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with ExitStack() as stack:
-        if "KOODRIVE_ENDPOINT" not in os.environ:
-            directory = stack.enter_context(tempfile.TemporaryDirectory())
-            os.environ.update(stack.enter_context(Emulator(directory)).environment())
-            print("There is no KOODRIVE_ENDPOINT: using an emulator.", file=sys.stderr)
+        uses_emulator = "KOODRIVE_ENDPOINT" not in os.environ
+        if uses_emulator:
+            start_emulator(stack)
         if wanted.check:
             asyncio.run(check())
         else:
-            Server(application(), host=wanted.host, port=wanted.port).run()
+            app = application(uses_emulator=uses_emulator)
+            Server(app, host=wanted.host, port=wanted.port).run()
+
+
+def start_emulator(stack: ExitStack) -> None:
+    """Run a KooDrive on this machine, and say where it is and how to look at it."""
+    directory = stack.enter_context(tempfile.TemporaryDirectory())
+    emulator = stack.enter_context(Emulator(directory))
+    variables = emulator.environment()
+    os.environ.update(variables)
+    os.environ["no_proxy"] = "*"  # none leads to this machine; this spelling comes first
+    exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    print(
+        f"There is no KOODRIVE_ENDPOINT: using an emulator at {emulator.url}.\n"
+        f"What it holds is in {directory}, and gone when this ends. Another shell sees it with\n"
+        f"  export {exports} KOODRIVE_PROXY=none\n"
+        "  koodrive records",
+        file=sys.stderr,
+    )
 
 
 async def check() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - FastAPI reads annotations
+import sys
+from collections.abc import AsyncIterator  # noqa: TC003 - FastAPI reads annotations
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from examples.web_service.backups import Backups, NotBackedUp
 from examples.web_service.fences import Fences
 from examples.web_service.settings import Settings
-from koodrive_async import KooDrive, Timeouts
+from koodrive_async import ConfigurationError, KooDrive, Timeouts
 
 PAGE = Path(__file__).parent / "page"
+
+WITHOUT_ACCOUNT = "koodrive emulator -- uvicorn --factory examples.web_service.app:application"
 
 RECONNECT = 1000
 """Milliseconds after which a page that lost its connection makes another one."""
@@ -28,18 +31,25 @@ RECONNECT = 1000
 router = APIRouter()
 
 
-def application() -> FastAPI:
-    """Put it together, with the settings and the KooDrive account of the environment."""
-    settings = Settings.from_env()
+def application(*, uses_emulator: bool = False) -> FastAPI:
+    """Put it together, with the settings and the KooDrive account of the environment.
+
+    :param uses_emulator: The page says that it is none but an emulator's.
+    :raises SystemExit: A setting is wrong, or the account is missing: one line says which.
+    """
+    try:
+        settings = Settings.from_env()
+        # one client for all requests: its connections are worth keeping
+        client = KooDrive.from_env(timeouts=Timeouts(lock=10.0))
+    except ConfigurationError as error:
+        sys.exit(f"{error}\nTo try it without an account: {WITHOUT_ACCOUNT}")
+    except ValueError as error:
+        sys.exit(str(error))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # one client for all requests: its connections are worth keeping
-        timeouts = Timeouts(lock=10.0)
-        async with (
-            KooDrive.from_env(timeouts=timeouts) as drive,
-            Backups(drive, settings) as backups,
-        ):
+        async with client as drive, Backups(drive, settings) as backups:
+            backups.board.set_status(uses_emulator=uses_emulator)
             app.state.backups = backups
             yield
 
@@ -59,8 +69,8 @@ def _backups(request: Request) -> Backups:
     return found
 
 
-def _tab(request: Request) -> Iterator[None]:
-    """Count a page for as long as it watches."""
+async def _tab(request: Request) -> AsyncIterator[None]:
+    """Count a page for as long as it watches; in the loop, for threads would miscount."""
     state = request.app.state
     if not state.free_tabs:
         raise HTTPException(503, "too many pages are open")

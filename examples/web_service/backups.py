@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import re
 import shutil
 import tempfile
 from contextlib import asynccontextmanager, contextmanager
@@ -17,9 +16,19 @@ from starlette.requests import ClientDisconnect
 
 from examples.web_service.board import Board, Status, Upload
 from examples.web_service.body import Body, TooLarge
+from examples.web_service.lock_log import LockLog
 from examples.web_service.shared_session import SharedSession, Stopped
 from examples.web_service.wording import Busy, explain
-from koodrive_async import FileStarted, KooDrive, Module, PartRetried, Phase, Progress
+from koodrive_async import (
+    FileStarted,
+    KooDrive,
+    LockRefused,
+    Module,
+    PartRetried,
+    Phase,
+    Progress,
+    permitted_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
@@ -30,8 +39,6 @@ if TYPE_CHECKING:
     from koodrive_async import BackupSession, Event, UploadReceipt
 
 MODULE = Module.FOLDER
-
-_FORBIDDEN = re.compile(r'[<>|:"*?/]')
 
 
 class NotBackedUp(Exception):  # noqa: N818 - named for what happened
@@ -66,12 +73,14 @@ class Backups:
             on_event=self._on_event,
             on_record=self._on_record,
         )
+        self._lock_log = LockLog(self._on_waiting)
         self._device_id: str | None = None
         self._record_may_be_left = True
         self._under_way: dict[object, Upload] = {}
         self._numbered: dict[int, Upload] = {}
 
     async def __aenter__(self) -> Self:
+        self._lock_log.begin()
         return self
 
     async def __aexit__(
@@ -81,6 +90,7 @@ class Backups:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+        self._lock_log.end()
 
     async def add(
         self,
@@ -93,8 +103,8 @@ class Backups:
         """Back up one file, for as long as the browser waits for it.
 
         :param upload_id: Tells it from all others.
-        :param name: As the browser calls it. What the interface forbids becomes ``_``, as in
-            :meth:`BackupSession.upload_tree`; the description then keeps the true name.
+        :param name: As the browser calls it. Where KooDrive does not permit that, the description
+            keeps it.
         :param size: Bytes that are announced, if any.
         :param pieces: The bytes; taken from only as fast as they can be written to disk.
         :param until_gone: Returns when the browser goes away; called when all pieces are here.
@@ -109,7 +119,10 @@ class Backups:
                     receipt = await self._upload(upload, body)
         except BaseException as error:
             why = explain(error, self._settings)
-            self.board.set(upload, state="failed", error=why.text)
+            if isinstance(error, LockRefused):
+                self.board.set_status(record=None, record_state=None)
+            state = "cancelled" if isinstance(error, ClientDisconnect) else "failed"
+            self.board.set(upload, state=state, error=why.text)
             if isinstance(error, Exception):
                 raise NotBackedUp(why.status, why.text) from error
             raise
@@ -128,15 +141,19 @@ class Backups:
         )
         return receipt
 
-    async def stop(self) -> None:
-        """Take no more files, let those on their way finish for a while, complete the record."""
+    async def stop(self, within: float | None = None) -> None:
+        """Take no more files, let those on their way finish for a while, complete the record.
+
+        :param within: How many seconds they have; by default what the settings say. Called once
+            more with less, it hurries the first call.
+        """
         self.board.set_status(is_stopping=True)
-        await self._shared.stop(within=self._settings.grace)
+        await self._shared.stop(within=self._settings.grace if within is None else within)
         self.board.close()
 
     async def _upload(self, upload: Upload, body: Body) -> UploadReceipt:
         await self._check_room(upload)
-        stored_name = _FORBIDDEN.sub("_", upload.name)
+        stored_name = permitted_name(upload.name)
         async with self._shared.borrow() as session:
             self.board.set(upload, record=session.record.record_id)
             return await session.upload(
@@ -187,6 +204,9 @@ class Backups:
         return self._drive.backup(
             self._device_id, MODULE, resume=None if left is None else left.record_id
         )
+
+    def _on_waiting(self) -> None:
+        self.board.set_status(record=None, record_state="waiting")
 
     def _on_record(self, record_id: str, state: RecordState) -> None:
         self._record_may_be_left = state == "unfinished"

@@ -17,7 +17,7 @@ UPLOADS_KEPT = 100
 PAUSE = 0.1
 """Seconds between two looks at what has changed, for each page."""
 
-State = Literal["waiting", "receiving", "hashing", "sending", "done", "failed"]
+State = Literal["waiting", "receiving", "hashing", "sending", "done", "failed", "cancelled"]
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -51,7 +51,7 @@ class Upload:
     @property
     def has_ended(self) -> bool:
         """Whether nothing happens to it any more."""
-        return self.state in {"done", "failed"}
+        return self.state in {"done", "failed", "cancelled"}
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -60,14 +60,17 @@ class Status:
 
     :ivar max_bytes: The largest file that is taken.
     :ivar record: The newest backup record.
-    :ivar record_state: ``"open"``, ``"completed"`` or ``"unfinished"``.
+    :ivar record_state: ``"open"``, ``"completed"`` or ``"unfinished"``; ``"waiting"`` while another
+        backup holds the lock.
     :ivar is_stopping: Whether no more files are taken.
+    :ivar uses_emulator: Whether there is no KooDrive behind it.
     """
 
     max_bytes: int
     record: str | None = None
     record_state: str | None = None
     is_stopping: bool = False
+    uses_emulator: bool = False
 
 
 @attrs.frozen

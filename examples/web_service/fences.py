@@ -44,7 +44,9 @@ class Fences:
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)
 
-        app = self._app if is_same_origin(Headers(scope=scope)) else _REFUSAL
+        headers = Headers(scope=scope)
+        is_welcome = is_same_origin(headers) or is_followed_link(scope["method"], headers)
+        app = self._app if is_welcome else _REFUSAL
         await app(scope, receive, send_fenced)
 
 
@@ -58,6 +60,15 @@ def is_same_origin(headers: Headers) -> bool:
         return site in {"same-origin", "none"}
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc == headers.get("host")
+
+
+def is_followed_link(method: str, headers: Headers) -> bool:
+    """Return whether somebody comes here by a link of another site, which gets to read nothing."""
+    return (method, headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == (
+        "GET",
+        "navigate",
+        "document",
+    )
 
 
 _REFUSAL = JSONResponse({"error": "This service takes nothing from other sites."}, status_code=403)

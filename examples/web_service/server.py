@@ -9,6 +9,7 @@ import uvicorn
 
 if TYPE_CHECKING:
     import socket
+    from types import FrameType
 
     from fastapi import FastAPI
 
@@ -33,6 +34,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.listening = asyncio.Event()
         self._app = app
+        self._is_hurried = False
 
     @property
     def url(self) -> str:
@@ -45,12 +47,20 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal: the first one lets uploads finish, a second one does not."""
+        self._is_hurried = self.should_exit
+        super().handle_exit(sig, frame)
+        # uvicorn would leave uploads and the record as they are; what ends in order ends soon
+        self.force_exit = False
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop; a second Ctrl-C hurries."""
+        """Stop; a second Ctrl-C gives up what is on its way."""
         backups: Backups = self._app.state.backups
         stopping = asyncio.create_task(backups.stop())
-        while not stopping.done() and not self.force_exit:
+        while not stopping.done() and not self._is_hurried:
             await asyncio.wait([stopping], timeout=0.1)
-        stopping.cancel()
-        await asyncio.wait([stopping])
+        if self._is_hurried:
+            await backups.stop(within=0)
+        await stopping
         await super().shutdown(sockets)

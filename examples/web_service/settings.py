@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
@@ -13,16 +14,29 @@ if TYPE_CHECKING:
 GIB = 1024**3
 
 
+_UNITS = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": GIB}
+
+
+def _size(given: int | str) -> int:
+    """Return a number of bytes, which may be written as ``4GiB``."""
+    if isinstance(given, int):
+        return given
+    parts = re.fullmatch(r"(\d+) ?([KMG]iB|)", given.strip(), re.ASCII)
+    if parts is None:
+        raise ValueError("a size is a number of bytes, or one such as 500MiB or 4GiB")
+    return int(parts[1]) * _UNITS[parts[2]]
+
+
 def _above_zero(_: object, setting: attrs.Attribute[Any], value: float) -> None:
     if not value > 0:
-        raise ValueError(f"{setting.name} must be above 0, not {value}")
+        raise ValueError(f"{setting.name} must be above 0")
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
     """The settings; ``WEB_SERVICE_MAX_BYTES=1000000`` in the environment sets ``max_bytes``.
 
-    :param max_bytes: The largest file, in bytes.
+    :param max_bytes: The largest file, in bytes; as a text also with a unit, such as ``"4GiB"``.
     :param at_once: Uploads at the same time; further ones are refused until one has ended.
     :param tabs: Pages that watch at the same time.
     :param idle: Seconds without an upload after which a record is completed and the lock given
@@ -36,7 +50,7 @@ class Settings:
         points at this machine is refused.
     """
 
-    max_bytes: int = attrs.field(default=4 * GIB, converter=int, validator=_above_zero)
+    max_bytes: int = attrs.field(default=4 * GIB, converter=_size, validator=_above_zero)
     at_once: int = attrs.field(default=16, converter=int, validator=_above_zero)
     tabs: int = attrs.field(default=64, converter=int, validator=_above_zero)
     idle: float = attrs.field(default=5.0, converter=float, validator=_above_zero)
@@ -51,11 +65,16 @@ class Settings:
         """Read the variables.
 
         :param environ: The variables; the process's own by default.
-        :raises ValueError: One of them is no number, or not above 0.
+        :raises ValueError: One of them is no number, or not above 0; the message names it.
         """
         variables = os.environ if environ is None else environ
-        given = {
-            field.name: variables.get(f"WEB_SERVICE_{field.name.upper()}")
-            for field in attrs.fields(cls)
-        }
-        return cls(**{name: value for name, value in given.items() if value is not None})
+        settings = cls()
+        for field in attrs.fields(cls):
+            variable = f"WEB_SERVICE_{field.name.upper()}"
+            if (given := variables.get(variable)) is None:
+                continue
+            try:
+                settings = attrs.evolve(settings, **{field.name: given})
+            except ValueError as error:
+                raise ValueError(f"{variable} cannot be {given!r}: {error}") from None
+        return settings

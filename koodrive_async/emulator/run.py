@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AsyncExitStack, suppress
@@ -15,9 +14,11 @@ from aiohttp import web
 from koodrive_async.emulator.credentials import Credentials
 from koodrive_async.emulator.interface import Interface
 from koodrive_async.emulator.objects import ObjectStore
+from koodrive_async.emulator.ports import listening, remember, remembered
 from koodrive_async.emulator.service import MIB, Clock, Service, Settings
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Awaitable, Callable
     from pathlib import Path
@@ -126,21 +127,25 @@ class Run:
         )
         async with AsyncExitStack() as stack:
             stack.callback(service.close)
-            self.object_url = await self._site(stack, ObjectStore(service), self.ports[1])
+            last = remembered(self.directory)
+            store = listening(self.host, self.ports[1], last.get("objects"))
+            self.object_url = await self._site(stack, ObjectStore(service), store)
             service.presigner = attrs.evolve(service.presigner, origin=self.object_url)
-            self.url = await self._site(stack, Interface(service), self.ports[0])
+            sock = listening(self.host, self.ports[0], last.get("interface"))
+            ports = {"interface": sock.getsockname()[1], "objects": store.getsockname()[1]}
+            self.url = await self._site(stack, Interface(service), sock)
+            remember(self.directory, ports)
             stack.push_async_callback(_cancel_all, service)
             self.ready.set_result(None)
             await self._stop.wait()
 
-    async def _site(self, stack: AsyncExitStack, handler: Handler, port: int) -> str:
+    async def _site(self, stack: AsyncExitStack, handler: Handler, sock: socket.socket) -> str:
         """Listen, and return the base URL."""
+        stack.callback(sock.close)
         server = web.Server(
             handler, access_log=None, read_bufsize=READ_BUFFER, auto_decompress=False
         )
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
-        sock = _listening(self.host, port)
-        stack.callback(sock.close)
         await runner.setup()
         stack.push_async_callback(_close_site, sock, server, runner)
         await web.SockSite(runner, sock, ssl_context=self.ssl_context).start()
@@ -148,24 +153,6 @@ class Run:
         name = WILDCARD_HOSTS.get(self.host, self.host)
         name = f"[{name}]" if ":" in name else name
         return f"{scheme}://{name}:{sock.getsockname()[1]}"
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """Bind a socket.
-
-    :raises OSError: when the port is in use, with host and port in the message.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        # A port that was just left by another run may be used again.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
-    return sock
 
 
 async def _close_site(sock: socket.socket, server: web.Server, runner: web.ServerRunner) -> None:

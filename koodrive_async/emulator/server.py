@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from koodrive_async.emulator.holdings import HeldFile, HeldLock, HeldRecord
 
 
+_RUNNING: weakref.WeakValueDictionary[Path, Emulator] = weakref.WeakValueDictionary()
+"""The emulators of this process that run, by their directories."""
+
+
 class Emulator:
     """A KooDrive on this machine: real HTTP, strict rules, a state that survives a restart.
 
@@ -40,8 +45,9 @@ class Emulator:
     :param directory: where state, contents and credentials live; created if absent.
     :param host: address to listen on. The name in URLs is this one, or the loopback address when
         it is a wildcard.
-    :param port: port of the interface; 0 for any free one.
-    :param object_port: port of the object store, which is another site; 0 for any free one.
+    :param port: port of the interface; 0 for the one of the last run in this directory, if that is
+        free, or else any other.
+    :param object_port: port of the object store, which is another site; 0 likewise.
     :param faults: what goes wrong; ``emulator.faults`` can be changed at any time.
     :param lock_seconds: life of a backup lock.
     :param url_seconds: life of a presigned URL.
@@ -97,6 +103,22 @@ class Emulator:
             configs=dict(configs),
         )
         self._run: Run | None = None
+
+    @classmethod
+    def running(cls, directory: str | os.PathLike[str]) -> Self:
+        """Return the emulator that this process runs in a directory; one is started if need be.
+
+        For a notebook, whose cells may run more than once. It ends with the process, or
+        :meth:`stop`.
+
+        :raises OSError: when the directory cannot be used.
+        """
+        here = _RUNNING.get(Path(directory).resolve())
+        if isinstance(here, cls):
+            return here
+        emulator = cls(directory)
+        emulator.start()
+        return emulator
 
     @property
     def url(self) -> str:
@@ -201,6 +223,7 @@ class Emulator:
         if run is not None:
             run.ask_to_stop()
             run.join()
+            self._forget()
 
     def __enter__(self) -> Self:
         self.start()
@@ -244,6 +267,13 @@ class Emulator:
     def _begin(self) -> Run:
         if self._run is not None:
             raise RuntimeError("the emulator is running already")
+        place = self._directory.resolve()
+        if place in _RUNNING:
+            raise RuntimeError(
+                f"this process runs an emulator in {self._directory} already: stop that one, or "
+                f"get it with Emulator.running({str(self._directory)!r})"
+            )
+        _RUNNING[place] = self
         self._run = Run(
             directory=self._directory,
             host=self._host,
@@ -257,6 +287,9 @@ class Emulator:
         )
         self._run.thread.start()
         return self._run
+
+    def _forget(self) -> None:
+        _RUNNING.pop(self._directory.resolve(), None)
 
     async def _stopped(self) -> None:
         """Stop, and see it through even when the caller is cancelled meanwhile."""
@@ -272,5 +305,6 @@ class Emulator:
             except asyncio.CancelledError as error:
                 cancelled = error
         run.join()
+        self._forget()
         if cancelled is not None:
             raise cancelled

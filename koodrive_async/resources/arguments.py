@@ -30,6 +30,18 @@ def check_module(module: Module | str) -> Module:
         raise InvalidArgument(f"module must be one of {known}, not {module!r}") from None
 
 
+def check_id(name: str, value: object, meant: str) -> str:
+    """Return an id.
+
+    :param meant: Where such an id is found, for whoever passes something else.
+    :raises InvalidArgument: It is none.
+    """
+    if isinstance(value, str) and value:
+        return value
+    given = repr(value) if isinstance(value, str | int | None) else f"a {type(value).__name__}"
+    raise InvalidArgument(f"{name} must be an id, such as {meant}, not {given}")
+
+
 def check_pattern(name: str, value: object, pattern: str) -> str:
     """Return the value.
 

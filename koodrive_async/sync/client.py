@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from koodrive_async import client as aio
 from koodrive_async.errors import ClientClosed
@@ -90,6 +90,12 @@ class KooDrive(Facade[aio.KooDrive]):
         :raises ClientClosed: The client is not open.
         """
         return self._portal.run(lambda: self._of.journal_path)
+
+    async def __aenter__(self) -> NoReturn:
+        raise TypeError("use a plain 'with', or the KooDrive of koodrive_async")
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing can be left that was not entered."""
 
     def __enter__(self) -> Self:
         if self._stay is not None:

@@ -98,10 +98,14 @@ class Answer:
             raise self._malformed("the service redirects, which is not followed")
         if sum(map(self.raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
             raise self._unreadable("the answer has more values than any documented one")
+        decoded: Json | None = None
+        unreadable = ""
         try:
             decoded = json.loads(self.raw)
         except (ValueError, RecursionError) as error:
-            raise self._unreadable(f"the answer is not JSON ({_reason(error)})") from None
+            unreadable = _reason(error)
+        if unreadable:  # out here, or all that the answer says would be in the error's context
+            raise self._unreadable(f"the answer is not JSON ({unreadable})")
         if not isinstance(decoded, dict):
             raise self._unreadable(f"the answer is a JSON {type(decoded).__name__}, not an object")
         code = _code(decoded)

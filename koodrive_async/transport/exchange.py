@@ -23,6 +23,8 @@ from koodrive_async.transport.proxy import authority
 from koodrive_async.transport.tunnel import (
     ProxyProblemError,
     answered_itself,
+    if_it_intercepts,
+    through,
     too_slow,
     unreachable,
 )
@@ -159,15 +161,14 @@ class Exchange:
             problem = f"waited {self._patience:g} s for the answer (Timeouts.{setting})"
         elif isinstance(error, aiohttp.ClientConnectorCertificateError):
             kind, sent = UntrustedCertificate, False
-            problem = f"cannot connect to {error.host}:{error.port} ({error.certificate_error})"
-            if self.proxy:
-                problem += (
-                    f": if the proxy {self.proxy.name} looks into TLS, "
-                    "name its authority: Tls(ca_file=...)"
-                )
+            problem = f"cannot connect to {self._there} ({error.certificate_error})"
+            problem += if_it_intercepts(self.proxy)
+        elif isinstance(error, aiohttp.ClientConnectorError):
+            kind, sent = ConnectionFailed, False
+            reason = _reason(error.os_error)
+            problem = f"cannot connect to {self._there}{through(self.proxy)} ({reason})"
         else:
             kind, problem = ConnectionFailed, _problem(error)
-            sent = not isinstance(error, aiohttp.ClientConnectorError)
         return kind(problem, method=self.method, path=self.path, trace_id=self.trace_id, sent=sent)
 
 
@@ -177,8 +178,6 @@ def _problem(error: aiohttp.ClientError | OSError) -> str:
         return "the connection was closed before an answer came"
     if isinstance(error, aiohttp.ClientPayloadError):
         return f"the answer was cut off or garbled{_detail(error.__cause__)}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect to {error.host}:{error.port} ({_reason(error.os_error)})"
     if isinstance(error, aiohttp.ClientResponseError):
         return f"what came is not an HTTP answer{_detail(error)}"
     if isinstance(error, aiohttp.ClientError):

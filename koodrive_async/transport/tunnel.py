@@ -122,7 +122,19 @@ def too_slow(seconds: float, proxy: Proxy | None, there: str) -> str:
     late = f"took longer than {seconds:g} s (Timeouts.connect)"
     if proxy is None:
         return f"connecting {late}"
-    return f"connecting to {there} through the proxy {proxy.name} {late}: check {proxy.named_by}"
+    return f"connecting to {there}{through(proxy)} {late}: check {proxy.named_by}"
+
+
+def through(proxy: Proxy | None) -> str:
+    """Return which way a connection takes, to be put behind where it leads to."""
+    return "" if proxy is None else f" through the proxy {proxy.name}"
+
+
+def if_it_intercepts(proxy: Proxy | None) -> str:
+    """Return what to do about a certificate that is the proxy's own, to be put behind its error."""
+    if proxy is None:
+        return ""
+    return f": if the proxy {proxy.name} looks into TLS, name its authority: Tls(ca_file=...)"
 
 
 async def _answer(sock: socket.socket) -> bytes:

@@ -24,7 +24,7 @@ from koodrive_async.upload.receipt import Outcome, Seconds, UploadFailure, Uploa
 from koodrive_async.upload.record_files import RecordFiles
 from koodrive_async.upload.source import Source
 from koodrive_async.upload.trace import FileTrace, HashSpan, PartSpan
-from koodrive_async.upload.tree import tree_items
+from koodrive_async.upload.tree import permitted_name, tree_items
 from koodrive_async.upload.watching import Events, FileWatch, SessionWatch
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "Uploader",
     "boot_id",
     "default_path",
+    "permitted_name",
     "plan_parts",
     "tree_items",
 ]

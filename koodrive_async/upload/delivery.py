@@ -185,8 +185,9 @@ class Delivery:
         self.destination.record.own(saved.file_id)
         self._etags.update(saved.parts)
         self.resumed = len(saved.parts)
-        self._reported.update(saved.parts)
-        self.watch.arrived(sum(p.size for p in self.plan.parts if p.number in saved.parts))
+        if saved.parts:
+            self._reported.update(saved.parts)
+            self.watch.arrived(sum(p.size for p in self.plan.parts if p.number in saved.parts))
 
     async def _create(self) -> Outcome:
         if self.created is None:
@@ -311,6 +312,7 @@ class Delivery:
         """Begin anew, under the same name: whose that is now will have to be found out."""
         self._forget_number()
         self.created = self._urls = self._creation = None
+        self._count_again(len(self._etags))
         self._etags.clear()
         self.resumed = 0
         self._uncertain = True
@@ -395,11 +397,18 @@ class Delivery:
             ) from refusal
         again = await self._look(suspects, self._etags) or tuple(self._etags)
         logger.warning("%s: %s again: %s", self.name, _named(again), refusal)
+        self._count_again(len(again))
         for number in again:
             del self._etags[number]
         if self._number is not None:
             self.means.journal.forget_parts(self._number, again)
         await self._send()
+
+    def _count_again(self, parts: int) -> None:
+        """Count parts that are sent again though they had arrived."""
+        self.retries += parts
+        self.watch.again(parts)
+        self.means.instruments.retried(parts)
 
     def _forget_hash(self) -> None:
         if self.content.identity is not None:

@@ -31,6 +31,8 @@ class Totals:
     :ivar hashed: Bytes hashed, or whose hash an earlier run had left.
     :ivar uploaded: Bytes in parts that the object store has acknowledged, and those of files that
         needed no sending.
+    :ivar sent: Bytes in parts that were sent now and acknowledged, also those that were sent twice;
+        speeds are made of it.
     :ivar retries: Parts that were sent again.
     """
 
@@ -41,6 +43,7 @@ class Totals:
     size: int = 0
     hashed: int = 0
     uploaded: int = 0
+    sent: int = 0
     retries: int = 0
 
 
@@ -136,7 +139,7 @@ class FileFailed:
 
 @attrs.frozen(kw_only=True)
 class FileCancelled:
-    """The upload of a file was cancelled."""
+    """The upload of a file was cancelled, by whoever asked for it or by the end of the session."""
 
     number: int
     name: str

@@ -178,6 +178,24 @@ class Journal:
 
         return await self._thread.ask(unfinished, ())
 
+    async def take_lock(self, account: str, module: str) -> str | None:
+        """Return a backup lock that a run which was killed may have left; nobody gets it again.
+
+        Only of runs that certainly have ended: their records can be locked.
+        """
+        if self._thread is None:
+            return None
+        locks = self._locks
+
+        def take(store: JournalStore) -> str | None:
+            for left in store.unfinished(account, None, module):
+                is_left = left.lock_id and locks.is_abandoned(account, left.record_id)
+                if is_left and store.take_lock(left):
+                    return left.lock_id
+            return None
+
+        return await self._thread.ask(take, None)
+
     def note_lock(self, account: str, record_id: str, lock_id: str | None) -> None:
         """Note the backup lock that a record is written under."""
         if self._thread is None:

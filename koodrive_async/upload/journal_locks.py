@@ -96,6 +96,12 @@ class RecordLocks:
         """Whether this or any other process is at a record."""
         return (account, record_id) in self._held or _is_locked(self._file(account, record_id))
 
+    def is_abandoned(self, account: str, record_id: str) -> bool:
+        """Whether somebody was at a record who certainly is no more."""
+        if (account, record_id) in self._held:
+            return False
+        return _can_be_locked(self._file(account, record_id))
+
     def prune(self) -> None:
         """Remove the files of locks that nobody has held in a long time."""
         before = time.time() - _KEPT
@@ -115,14 +121,30 @@ def locks_of(path: Path) -> Path:
 
 
 def _is_locked(file: Path) -> bool:
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - takes 40 ms
+    from filelock import Timeout  # noqa: PLC0415 - takes 40 ms
+
+    with suppress(OSError, NotImplementedError):
+        try:
+            _try(file)
+        except Timeout:
+            return True
+    return False
+
+
+def _can_be_locked(file: Path) -> bool:
+    from filelock import Timeout  # noqa: PLC0415 - takes 40 ms
 
     try:
-        if file.exists():
-            with FileLock(file, timeout=0, mode=0o600, thread_local=False):
-                pass
-    except Timeout:
-        return True
-    except (OSError, NotImplementedError):
+        return _try(file)
+    except (OSError, NotImplementedError, Timeout):
         return False
-    return False
+
+
+def _try(file: Path) -> bool:
+    """Lock a file and let it go; return whether it is there."""
+    from filelock import FileLock  # noqa: PLC0415 - takes 40 ms
+
+    if not file.exists():
+        return False
+    with FileLock(file, timeout=0, mode=0o600, thread_local=False):
+        return True

@@ -136,6 +136,14 @@ class JournalStore:
             (lock_id, account, record_id),
         )
 
+    def take_lock(self, record: SavedRecord) -> bool:
+        """Forget the lock noted for a record, and return whether it was this one to the end."""
+        taken = self._run(
+            "UPDATE records SET lock_id = NULL WHERE account = ? AND record_id = ? AND lock_id = ?",
+            (record.account, record.record_id, record.lock_id),
+        )
+        return taken.rowcount == 1
+
     def notes_are_missing(self, account: str, record_id: str) -> None:
         """Note that not everything of a record was noted."""
         self._run(

@@ -141,7 +141,7 @@ class ThreadLane:
                 connection = await self._connect(origin, proxy, part)
                 answer = await self._exchange(connection, origin, put)
         except Exception as error:  # noqa: BLE001 - told apart there
-            fail(error, part, self._timeouts)
+            fail(error, part, self._timeouts, proxy)
         if asked is not None:
             there, kind = authority(*origin[1:]), answer.headers.get("Content-Type")
             if problem := answered_itself(asked, there, answer.status, kind):

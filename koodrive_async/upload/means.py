@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 _EXPRESS = 2
 """Connections for small files when all others are busy with parts that may take minutes."""
+
+_WORTH_A_CONNECTION = 2 * 1024 * 1024
+"""Bytes per second that one connection carries easily. Where the bandwidth is bounded, more of them
+carry nothing more: all parts would arrive late, and all be lost when they are interrupted."""
 
 _SHORT_WORK = 4
 """Threads for opening, small files and planning: more would only wait for each other."""
@@ -89,7 +94,10 @@ class Means:
         express = 0
         if limits.connections == "auto":
             express = _EXPRESS
-            limit = AdaptiveLimit(most=shares.connections - express)
+            most = shares.connections - express
+            if limits.bandwidth is not None:
+                most = min(most, max(1, math.ceil(limits.bandwidth / _WORTH_A_CONNECTION)))
+            limit = AdaptiveLimit(most=most)
         else:
             limit = FixedLimit(shares.connections)
         pace = None if limits.bandwidth is None else Pace(limits.bandwidth)

@@ -16,12 +16,14 @@ from koodrive_async.errors import (
     UntrustedCertificate,
 )
 from koodrive_async.transport.answer import retry_after
+from koodrive_async.transport.tunnel import if_it_intercepts, through
 from koodrive_async.upload.connection import HandshakeError
 from koodrive_async.upload.sockets import AbortedError, ConnectionLostError
 from koodrive_async.upload.stalls import StallError, StandstillError
 
 if TYPE_CHECKING:
     from koodrive_async.config import Timeouts
+    from koodrive_async.transport.proxy import Proxy
     from koodrive_async.upload.answer import Answer
     from koodrive_async.upload.plan import PlannedPart
 
@@ -30,8 +32,11 @@ _LONGEST_ETAG = 200
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}://[^\s<>]*")
 
 
-def fail(error: Exception, part: PlannedPart, timeouts: Timeouts) -> NoReturn:
-    """Raise the exception of our tree; what concerns the source stays as it is."""
+def fail(error: Exception, part: PlannedPart, timeouts: Timeouts, proxy: Proxy | None) -> NoReturn:
+    """Raise the exception of our tree; what concerns the source stays as it is.
+
+    :param proxy: What leads to the object store.
+    """
     kind: type[TransportError] = ConnectionFailed
     sent = True
     match error:
@@ -39,10 +44,11 @@ def fail(error: Exception, part: PlannedPart, timeouts: Timeouts) -> NoReturn:
             raise ClientClosed("the client was closed while a part was on its way") from None
         case HandshakeError(reason=StallError()):
             kind, sent = DeadlineExceeded, False
-            problem = f"connecting took longer than {timeouts.connect:g} s (Timeouts.connect)"
+            problem = f"connecting{through(proxy)} took longer than {timeouts.connect:g} s"
+            problem += " (Timeouts.connect)"
         case HandshakeError():
             sent = False
-            problem = f"cannot connect ({error})"
+            problem = f"cannot connect{through(proxy)} ({error})"
         case StandstillError():
             kind = DeadlineExceeded
             problem = str(error)
@@ -56,6 +62,7 @@ def fail(error: Exception, part: PlannedPart, timeouts: Timeouts) -> NoReturn:
         case ssl.SSLCertVerificationError():
             kind, sent = UntrustedCertificate, False
             problem = f"the certificate is not trusted ({error.verify_message})"
+            problem += if_it_intercepts(proxy)
         case ConnectionLostError() | http.client.HTTPException():
             problem = _broken(error)
         case _:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -25,6 +25,11 @@ class Seconds:
     send: float = 0.0
     complete: float = 0.0
 
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{phase} {seconds:.2f} s" for phase, seconds in attrs.asdict(self).items()
+        )
+
 
 @attrs.frozen(kw_only=True)
 class UploadReceipt:
@@ -35,7 +40,7 @@ class UploadReceipt:
     :ivar name: Name in the record, which the service may have changed.
     :ivar sha256: Digest of the whole file.
     :ivar size: Bytes.
-    :ivar parts: Parts that were sent.
+    :ivar parts: Parts that this run sent.
     :ivar parts_resumed: Parts that an earlier run had sent.
     :ivar retries: Parts that were sent again.
     :ivar seconds: From the first look at the source to the last answer.
@@ -54,7 +59,7 @@ class UploadReceipt:
     retries: int
     seconds: float
     parts_resumed: int = 0
-    phases: Seconds = attrs.field(factory=Seconds)
+    phases: Seconds = attrs.field(factory=Seconds, metadata={"prefix": "seconds"})
     container_id: str | None = None
     description: str | None = None
     trace: FileTrace | None = attrs.field(default=None, repr=False, eq=False)
@@ -73,14 +78,19 @@ class UploadReceipt:
             raise ValueError(f"there is no trace of {self.name}: nothing can be drawn")
         return draw_file(self.trace)
 
+    @staticmethod
+    def _frame_models_() -> tuple[type[Any], ...]:
+        return UploadReceipt, UploadFailure
+
     def _html_row_(self) -> html.Cells:
         return {
             "name": html.text(self.name),
             "outcome": html.text(self.outcome),
             "size": html.size(self.size),
             "time": html.seconds(self.seconds),
-            "parts": html.number(self.parts),
-            "sent before": html.detail(html.number(self.parts_resumed or None)),
+            "of which": html.detail(html.text(self.phases)),
+            "parts sent": html.number(self.parts),
+            "sent by an earlier run": html.detail(html.number(self.parts_resumed or None)),
             "sent again": html.detail(html.number(self.retries or None)),
             "description": html.text(self.description),
             "SHA-256": html.digest(self.sha256),
@@ -96,21 +106,27 @@ class UploadReceipt:
 class UploadFailure:
     """A file that is not in the record, while others went on.
 
+    :ivar outcome: ``"failed"``: what tells it from a receipt, also to type checkers.
     :ivar source: What was to be uploaded.
     :ivar name: Its name, as far as known.
     :ivar description: Its description: in a tree, the relative path.
     :ivar error: Why.
     """
 
+    outcome: Literal["failed"] = attrs.field(default="failed", init=False)
     source: object
     name: str | None
     error: Exception
     description: str | None = None
 
+    @staticmethod
+    def _frame_models_() -> tuple[type[Any], ...]:
+        return UploadReceipt, UploadFailure
+
     def _html_row_(self) -> html.Cells:
         return {
             "name": html.text(self.name),
-            "outcome": html.text("failed"),
+            "outcome": html.text(self.outcome),
             "description": html.text(self.description),
             "error": html.code(type(self.error).__name__),
             "why": html.text(self.error),

@@ -29,6 +29,7 @@ class State(StrEnum):
     """What a bar tells, in the order of the legend."""
 
     FILE = "file"
+    CANCELLED = "cancelled file"
     HASHING = "hashing"
     WAITING = "waiting for a turn"
     READING = "reading"
@@ -96,8 +97,7 @@ def chart_of(traces: Sequence[FileTrace], title: str) -> Chart:
     """
     began = min((trace.began for trace in traces), default=0.0)
     layout = _Layout(began)
-    if 1 < len(traces) <= _FILES_WITH_A_ROW:
-        layout.add_files(traces)
+    layout.add_files(_with_a_row(traces))
     layout.add_hashing(traces)
     layout.add_parts(traces)
     return Chart(
@@ -139,10 +139,13 @@ class _Layout:
 
     def add_files(self, traces: Sequence[FileTrace]) -> None:
         """Give each file a row."""
+        if not traces:
+            return
         self._begin_group()
         for trace in sorted(traces, key=lambda trace: trace.began):
             row = self._new_row(_name(trace, _NAME))
-            self._put(State.FILE, row, trace.began, trace.ended)
+            state = State.CANCELLED if trace.cancelled else State.FILE
+            self._put(state, row, trace.began, trace.ended)
 
     def add_hashing(self, traces: Sequence[FileTrace]) -> None:
         """Give as many rows to hashing as files were hashed at a time."""
@@ -225,6 +228,13 @@ class _Layout:
             self.bars[state].append(Bar(row, began - self._origin, ended - self._origin))
 
 
+def _with_a_row(traces: Sequence[FileTrace]) -> Sequence[FileTrace]:
+    """Return the files that have a row: a few, or of many those that were cancelled."""
+    if 1 < len(traces) <= _FILES_WITH_A_ROW:
+        return traces
+    return [trace for trace in traces if trace.cancelled][-_FILES_WITH_A_ROW:]
+
+
 def _name(trace: FileTrace, longest: int) -> str:
     return shortened(printable(trace.description or trace.name), longest)
 
@@ -251,21 +261,28 @@ def _attempts(parts: Iterable[PartSpan]) -> Iterable[list[PartSpan]]:
 
 def _subtitle(traces: Sequence[FileTrace]) -> str:
     parts = [part for trace in traces for part in trace.parts]
-    arrived = [part for part in parts if part.error is None]
     hashing = [trace.hashing for trace in traces if trace.hashing is not None]
     said = [f"hashed in {_time(_busy(hashing))}"] if hashing else []
+    said += _about_parts(parts)
+    if cancelled := sum(trace.cancelled for trace in traces):
+        said.append(f"{count_text(cancelled, 'file')} cancelled")
+    return "; ".join(said)
+
+
+def _about_parts(parts: Sequence[PartSpan]) -> Iterator[str]:
+    arrived = [part for part in parts if part.error is None]
     if not arrived:
-        return "; ".join([*said, "nothing arrived" if parts else "nothing was sent"])
+        yield "nothing arrived" if parts else "nothing was sent"
+        return
     size, spent = sum(part.size for part in arrived), _busy(parts)
     connections = len({part.connection for part in parts} - {None})
-    said.append(
+    yield (
         f"{size_text(size)} in {count_text(len(arrived), 'part')} over "
         f"{count_text(connections, 'connection')}, sent in {_time(spent)}, "
         f"{size_text(size / max(spent, 1e-6))}/s"
     )
     if failed := len(parts) - len(arrived):
-        said.append(f"{count_text(failed, 'attempt')} in vain")
-    return "; ".join(said)
+        yield f"{count_text(failed, 'attempt')} in vain"
 
 
 def _busy(spans: Iterable[HashSpan | PartSpan]) -> float:

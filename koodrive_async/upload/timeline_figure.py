@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _INK: Final = "#7d7d7d"
 _LOOKS: Final[dict[State, dict[str, Any]]] = {
     State.FILE: {"color": "#a6a6a6"},
+    State.CANCELLED: {"color": "#b8a13a"},
     State.HASHING: {"color": "#009e73"},
     State.WAITING: {"color": "#8c8c8c", "alpha": 0.35},
     State.READING: {"color": "#e69f00"},
@@ -37,6 +38,7 @@ _LAYERS: Final = (
     State.WAITING,
     State.PAUSING,
     State.FILE,
+    State.CANCELLED,
     State.HASHING,
     State.SENDING,
     State.READING,

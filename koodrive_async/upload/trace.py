@@ -16,7 +16,7 @@ class HashSpan:
 
     :ivar queued: From when on it waited for a place in the hash pool.
     :ivar began: When its first byte was read.
-    :ivar ended: When its digest was known.
+    :ivar ended: When its digest was known, or the file was given up.
     """
 
     queued: float
@@ -54,15 +54,17 @@ class FileTrace:
     """What happened to one file, and when.
 
     :ivar began: When work on it began.
-    :ivar ended: When it was there, or had failed.
+    :ivar ended: When it was there, had failed, or was cancelled.
+    :ivar cancelled: Whether it was cancelled, by whoever asked for it or by the end of the session.
     :ivar hashing: None when nothing had to be hashed.
-    :ivar parts: Attempts in the order in which they ended.
+    :ivar parts: Attempts in the order in which they ended; not those that were cancelled.
     """
 
     name: str
     description: str | None = None
     began: float
     ended: float
+    cancelled: bool = False
     hashing: HashSpan | None = None
     parts: tuple[PartSpan, ...] = ()
 

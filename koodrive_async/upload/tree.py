@@ -44,6 +44,7 @@ async def tree_items(
     *,
     rules: TreeRules | None = None,
     left_out: Counter[LeftOut] | None = None,
+    on_left_out: Callable[[str, LeftOut], object] | None = None,
 ) -> AsyncIterator[UploadItem | UploadFailure]:
     """Walk a folder in worker threads, a folder at a time and in sorted order.
 
@@ -53,13 +54,14 @@ async def tree_items(
     :param exclude: Patterns of files and folders to leave out.
     :param rules: What to take, instead of these patterns.
     :param left_out: Counts what is left out, as it goes.
+    :param on_left_out: Called in a worker thread with the path of each and why.
     :returns: An item for each regular file, with the relative path as its description (a record has
         no folders), and a failure for each folder that cannot be read.
     :raises OSError: ``root`` itself is missing or not a folder.
     """
     if rules is None and (include or exclude):
         rules = _Patterns(include, exclude)
-    walk = _Walk(Path(root), rules, Counter() if left_out is None else left_out)
+    walk = _Walk(Path(root), rules, Counter() if left_out is None else left_out, on_left_out)
     folders = [PurePosixPath()]
     while folders:
         folder = folders.pop()
@@ -72,35 +74,47 @@ async def tree_items(
                 source=walk.top / folder,
                 name=folder.name,
                 error=error,
-                description=_description(folder),
+                description=path_text(folder),
             )
             continue
         folders += [folder / name for name in reversed(listing.folders)]
         for name in listing.files:
             path = folder / name
             yield UploadItem(
-                source=walk.top / path, name=record_name(name), description=_description(path)
+                source=walk.top / path, name=record_name(name), description=path_text(path)
             )
 
 
 def record_name(name: str) -> str:
-    """Return a name that the interface allows, as close to ``name`` as possible.
+    """Return the permitted name of a file on disk; the description keeps the true path."""
+    return permitted_name(os.fsencode(name).decode("utf-8", "surrogateescape"))
 
-    Forbidden characters and bytes that are not Unicode become ``_``, and a name that is too long
-    loses characters before its extension; the description keeps the true path.
+
+def permitted_name(text: str) -> str:
+    """Make a file name that the service takes of any text, as close to it as possible.
+
+    Characters that are forbidden in names (``< > | : " * ? /``), or are not Unicode, become ``_``.
+    A name that is too long loses characters before its extension. What cannot be a name at all
+    (nothing, ``.``, ``..``) becomes ``_``. A name that is permitted stays as it is.
+
+    :param text: Such as the name that a browser gives. Keep it as the description of the file.
     """
-    name = os.fsencode(name).decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
-    allowed = "".join(
-        "_" if character in FORBIDDEN_IN_FILE_NAMES else character for character in name
-    )
-    if len(allowed) <= MAX_FILE_NAME:
-        return allowed
-    extension = PurePosixPath(allowed).suffix[:MAX_FILE_NAME]
-    return allowed[: MAX_FILE_NAME - len(extension)] + extension
+    name = "".join("_" if _is_forbidden(character) else character for character in text)
+    if name in {"", ".", ".."}:
+        return "_"
+    if len(name) <= MAX_FILE_NAME:
+        return name
+    extension = PurePosixPath(name).suffix[:MAX_FILE_NAME]
+    return name[: MAX_FILE_NAME - len(extension)] + extension
 
 
-def _description(path: PurePosixPath) -> str:
-    # bytes that are not Unicode are written out, as in \xff
+def _is_forbidden(character: str) -> bool:
+    is_half_of_one = "\ud800" <= character <= "\udfff"
+    return is_half_of_one or character in FORBIDDEN_IN_FILE_NAMES
+
+
+def path_text(path: PurePosixPath | str) -> str:
+    """Return a path as it is kept: bytes that are not Unicode are written out in hexadecimal."""
     return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 
@@ -118,6 +132,7 @@ class _Walk:
     top: Path
     rules: TreeRules | None
     left_out: Counter[LeftOut]
+    on_left_out: Callable[[str, LeftOut], object] | None
 
     def listing(self, folder: PurePosixPath) -> _Listing:
         """List one folder, without what is left out of it.
@@ -129,16 +144,21 @@ class _Walk:
             for entry in entries:
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if not self._takes(folder, entry.name, is_folder=is_folder):
-                    self.left_out["excluded folder" if is_folder else "excluded file"] += 1
+                    self._leave(folder, entry, "excluded folder" if is_folder else "excluded file")
                 elif is_folder:
                     found.folders.append(entry.name)
                 elif entry.is_file(follow_symlinks=False):
                     found.files.append(entry.name)
                 elif (kind := _kind_of(entry)) is not None:
-                    self.left_out[kind] += 1
+                    self._leave(folder, entry, kind)
         found.files.sort()
         found.folders.sort()
         return found
+
+    def _leave(self, folder: PurePosixPath, entry: os.DirEntry[str], why: LeftOut) -> None:
+        self.left_out[why] += 1
+        if self.on_left_out is not None:
+            self.on_left_out(path_text(folder / entry.name), why)
 
     def _takes(self, folder: PurePosixPath, name: str, *, is_folder: bool) -> bool:
         if self.rules is None:
@@ -157,9 +177,16 @@ _KINDS: tuple[tuple[Callable[[int], bool], LeftOut], ...] = (
 def _kind_of(entry: os.DirEntry[str]) -> LeftOut | None:
     """Return what something is that is neither a file nor a folder; None when it has gone."""
     try:
-        mode = entry.stat(follow_symlinks=False).st_mode
+        return kind_of(entry.stat(follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return None
+
+
+def kind_of(mode: int) -> LeftOut:
+    """Return what something is that is neither a file nor a folder.
+
+    :param mode: Its ``st_mode``.
+    """
     for is_one, kind in _KINDS:
         if is_one(mode):
             return kind

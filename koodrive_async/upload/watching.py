@@ -193,11 +193,14 @@ class FileWatch:
 
     def hashed(self) -> None:
         """Tell that its digest is known."""
-        now = time.perf_counter()
-        if self._hash_began is not None:
-            queued = self._hash_began if self._hash_queued is None else self._hash_queued
-            self._hashing = HashSpan(queued=queued, began=self._hash_began, ended=now)
+        self._hashing = self._hashing_until_now()
         self._move(Phase.HASH, self._size, last=True)
+
+    def _hashing_until_now(self) -> HashSpan | None:
+        if self._hash_began is None:
+            return None
+        queued = self._hash_began if self._hash_queued is None else self._hash_queued
+        return HashSpan(queued=queued, began=self._hash_began, ended=time.perf_counter())
 
     def hashed_when_opened(self) -> None:
         """Tell that it was small enough to be hashed as it was opened."""
@@ -209,10 +212,12 @@ class FileWatch:
     def sent(self, span: PartSpan) -> None:
         """Note an attempt to send a part that has ended."""
         self._parts.append(span)
+        if span.error is None:
+            self._session.count(sent=span.size)
 
     def retried(self, part: int, attempt: int, error: Exception) -> None:
         """Tell that a part is going to be sent again."""
-        self._session.count(retries=1)
+        self.again(1)
         if self._session.is_watched:
             self._session.tell(
                 PartRetried(
@@ -224,11 +229,13 @@ class FileWatch:
                 )
             )
 
+    def again(self, parts: int) -> None:
+        """Count parts that are going to be sent again."""
+        self._session.count(retries=parts)
+
     def arrived(self, size: int) -> None:
         """Tell that so many more bytes have been acknowledged."""
-        done = self._done[Phase.UPLOAD] + size
-        # the end is reported once, when the file is complete
-        self._move(Phase.UPLOAD, done, silent=done >= self._size)
+        self._move(Phase.UPLOAD, self._done[Phase.UPLOAD] + size)
 
     # --- the end -------------------------------------------------------------------------------
 
@@ -246,14 +253,15 @@ class FileWatch:
         if not self._is_finished:  # its cancel scope has swallowed the cancellation
             self._cancelled()
 
-    def trace(self) -> FileTrace:
+    def trace(self, *, cancelled: bool = False) -> FileTrace:
         """Return what happened to it, as of now."""
         return FileTrace(
             name=self.name,
             description=self.description,
             began=self._began,
             ended=time.perf_counter(),
-            hashing=self._hashing,
+            cancelled=cancelled,
+            hashing=self._hashing or self._hashing_until_now(),
             parts=tuple(self._parts),
         )
 
@@ -296,18 +304,21 @@ class FileWatch:
     def _cancelled(self) -> None:
         session = self._session
         session.count(cancelled=1)
-        session.keep(self.trace())
+        session.keep(self.trace(cancelled=True))
         if session.is_watched:
             session.tell(FileCancelled(**self._identity, totals=session.totals))
 
-    def _move(self, phase: Phase, done: int, *, last: bool = False, silent: bool = False) -> None:
-        """Go forward, never back, and tell of it if it is time to."""
+    def _move(self, phase: Phase, done: int, *, last: bool = False) -> None:
+        """Go forward, never back, and tell of it if it is time to.
+
+        :param last: Whether the phase is over, which is told once: not when all bytes are there.
+        """
         session = self._session
         more = done - self._done[phase]
         if more > 0:
             self._done[phase] = done
             session.count(**{"hashed" if phase is Phase.HASH else "uploaded": more})
-        if silent or not (last or self.wants_progress):
+        if not last and (done >= self._size or not self.wants_progress):
             return
         self._reported = time.monotonic()
         if not self._is_heard:

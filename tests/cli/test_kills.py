@@ -114,3 +114,25 @@ def test_killed_again_and_again(start, call, root, koodrive_emulator):
             process.wait()
     resume(call, root)
     assert_is_backed_up(koodrive_emulator, root)
+
+
+@pytest.mark.usefixtures("kept_journal")
+def test_the_lock_of_a_killed_backup_holds_no_other_one_up(start, call, root, koodrive_emulator):
+    (root / "big.bin").write_bytes(sample(2**21))
+    stuck = Fault("silence", "files.create")
+    koodrive_emulator.faults.add(stuck)
+    with start("backup", root) as process:
+        assert koodrive_emulator.seen.wait_active("files.create")
+        process.kill()
+        process.wait()
+    koodrive_emulator.faults.remove(stuck)
+    (left,) = koodrive_emulator.locks()
+    other = root.parent / "other"
+    other.mkdir()
+    (other / "small.txt").write_text("small")
+    assert call("backup", other).returncode == 0  # another folder, and no --resume
+    assert koodrive_emulator.locks() == ()
+    assert koodrive_emulator.seen.count("locks.renew", status=200) == 1
+    assert left.lock_id
+    resume(call, root)
+    assert {record.status for record in koodrive_emulator.records()} == {1}

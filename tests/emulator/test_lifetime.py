@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import shutil
 import socket
+import sqlite3
 import ssl
 import stat
 import subprocess
@@ -92,11 +94,57 @@ async def test_a_port_in_use_is_a_clear_error_and_leaves_nothing(new_emulator, d
         assert open_files(directory) == before
 
 
-def test_a_directory_belongs_to_one_emulator_at_a_time(new_emulator):
-    with new_emulator(), pytest.raises(OSError, match="in use by another emulator"):
+def test_a_directory_belongs_to_one_emulator_of_a_process_at_a_time(new_emulator):
+    with new_emulator(), pytest.raises(RuntimeError, match=r"stop that one, or.*Emulator.running"):
         new_emulator().start()
     with new_emulator() as emulator:
         assert emulator.url
+
+
+def test_a_directory_belongs_to_one_process_at_a_time(new_emulator, directory):
+    with new_emulator():
+        pass
+    with contextlib.closing(sqlite3.connect(directory / "state.sqlite")) as another:
+        another.execute("PRAGMA locking_mode = EXCLUSIVE")
+        another.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OSError, match="in use by another emulator"):
+            new_emulator().start()
+    assert threads() == set()
+
+
+def test_the_emulator_of_a_directory_is_there_however_often_it_is_asked_for(directory):
+    first = Emulator.running(directory)
+    try:
+        assert Emulator.running(str(directory)) is first
+        assert first.url
+    finally:
+        first.stop()
+    again = Emulator.running(directory)
+    try:
+        assert again is not first
+        assert again.url
+    finally:
+        again.stop()
+    assert threads() == set()
+
+
+def test_it_listens_where_it_did_the_last_time(new_emulator):
+    with new_emulator() as emulator:
+        before = emulator.url, emulator.object_url
+    with new_emulator() as emulator:
+        assert (emulator.url, emulator.object_url) == before
+
+
+def test_it_listens_elsewhere_when_that_is_taken_or_unknown(new_emulator, directory):
+    with new_emulator() as emulator:
+        before = emulator.url
+    port = int(before.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)), new_emulator() as emulator:
+        assert emulator.url != before
+    for nonsense in ("", "[]", '{"interface": 99999999, "objects": "x"}'):
+        (directory / "ports.json").write_text(nonsense)
+        with new_emulator() as emulator:
+            assert emulator.url
 
 
 def test_a_state_that_is_none_is_a_clear_error(new_emulator, directory):

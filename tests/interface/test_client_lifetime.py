@@ -11,17 +11,22 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from koodrive_async import (
     AppSignature,
+    BackupRecord,
     BearerToken,
+    BoundDevice,
     ClientClosed,
     ConfigurationError,
+    InvalidArgument,
     KooDrive,
     KooDriveError,
     Limits,
+    Module,
     NewBackupFile,
     RetryPolicy,
     Timeouts,
@@ -345,3 +350,20 @@ async def test_a_client_logs_nothing_when_all_is_well(scripted, caplog):
     async with client_of(scripted) as client:
         await client.devices.list()
     assert caplog.records == []
+
+
+async def test_a_plain_with_is_told_what_to_use(scripted):
+    with pytest.raises(TypeError, match=r"async with.*koodrive_async.sync"), client_of(scripted):
+        pass
+
+
+async def test_an_id_that_is_none_is_refused_before_anything_is_sent(scripted):
+    client = client_of(scripted)
+    device: Any = BoundDevice(device_id="1")
+    record: Any = BackupRecord(record_id="2")
+    with pytest.raises(InvalidArgument, match=r"device_id must be an id, such as device.device_id"):
+        client.backup(device, Module.FOLDER)
+    with pytest.raises(InvalidArgument, match=r"resume must be an id, such as record.record_id"):
+        client.backup("1", Module.FOLDER, resume=record)
+    with pytest.raises(InvalidArgument, match="not ''"):
+        client.backup("", Module.FOLDER)

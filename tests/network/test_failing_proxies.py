@@ -11,6 +11,8 @@ import struct
 import sys
 import traceback
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from itertools import count
 
 import anyio
 import pytest
@@ -51,6 +53,7 @@ SECRET = "pa55word"
 THERE = "host.test:443"
 ENOUGH = RetryPolicy(attempts=3, base_delay=0.0, per_second=None)
 PRESIGNED = "https://host.test/path?X-Amz-Signature=secret"
+CONNECTED = b"HTTP/1.1 200 Connected\r\n\r\n"
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -173,12 +176,19 @@ async def test_a_proxy_that_trickles_is_left_at_the_deadline(client):
 async def test_a_proxy_that_connects_to_what_does_not_speak_tls_is_left_at_the_deadline(client):
     async def connect_to_nobody(reader, writer):
         await read_head(reader)
-        writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+        writer.write(CONNECTED)
         await silent(reader, writer)
 
-    async with ForwardProxy(instead=connect_to_nobody) as proxy, client(proxy.url, 0.1) as use:
-        with pytest.raises(DeadlineExceeded, match=r"Timeouts\.connect"):
-            await use()
+    async with ForwardProxy(instead=connect_to_nobody) as proxy:
+        error = await failure(client, proxy, kind=DeadlineExceeded, connect=0.1)
+    assert "Timeouts.connect" in str(error)
+
+
+@both
+async def test_a_proxy_that_connects_and_hangs_up_is_named(client):
+    async with ForwardProxy(instead=answering(CONNECTED)) as proxy:
+        error = await failure(client, proxy, kind=ConnectionFailed)
+    assert "cannot connect" in str(error)
 
 
 @both
@@ -213,22 +223,69 @@ async def test_a_cancelled_wait_for_a_proxy_leaves_nothing(client):
         await all_gone(proxy)
 
 
+class Cancelled:
+    """Awaits something, and is cancelled at one of the waits that it consists of.
+
+    :param wait: Which one, from 1.
+    :param late: When that wait is over already, so that what it brings gets lost.
+    """
+
+    def __init__(self, work, wait, *, late):
+        self._work = work
+        self._left = wait
+        self._late = late
+
+    @property
+    def is_in_vain(self):
+        """Whether there were fewer waits."""
+        return self._left > 0
+
+    def __await__(self):
+        task = asyncio.current_task()
+        assert task is not None
+        work = self._work.__await__()
+        step = partial(work.send, None)
+        while True:
+            try:
+                future = step()
+            except StopIteration as end:
+                return end.value
+            self._left -= 1
+            if self._left == 0:
+                if self._late:
+                    future.add_done_callback(lambda _: task.cancel())
+                else:
+                    task.cancel()
+            try:
+                step = partial(work.send, (yield future))
+            except BaseException as error:  # noqa: BLE001 - passed on
+                step = partial(work.throw, error)
+
+
 @both
-@pytest.mark.parametrize("steps", range(1, 40))
-async def test_cancelling_at_any_step_leaves_nothing(client, server_tls, steps):
+@pytest.mark.parametrize("late", [False, True], ids=["while waiting", "with the result"])
+async def test_cancelling_at_any_wait_leaves_nothing(client, server_tls, late):
     """Who is cancelled while connecting closes what there is, whichever step that is at."""
+
+    async def use_until(wait):
+        async with client(proxy.url, FOR_EVER) as use:
+            cancelled = Cancelled(use(), wait, late=late)
+            with suppress(UntrustedCertificate):
+                await cancelled
+            return cancelled.is_in_vain
+
     async with (
         serving(tls=server_tls) as server,
         ForwardProxy(known={"host.test": "127.0.0.1"}, port=server.port) as proxy,
-        client(proxy.url, FOR_EVER) as use,
     ):
-        task = asyncio.create_task(use())
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        task.cancel()
-        with suppress(asyncio.CancelledError, UntrustedCertificate):
-            await task
-        await all_gone(proxy)
+        for wait in count(1):
+            task = asyncio.create_task(use_until(wait))
+            await asyncio.wait([task])
+            await all_gone(proxy)
+            if not task.cancelled():
+                break
+        assert task.result()
+        assert wait > 3
 
 
 # --- how often ---------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ def anyio_backend(request):
     return ("asyncio", {"use_uvloop": request.param})
 
 
+one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
 PAIR = "me@corp:pa55/word"
 IN_A_URL = "me%40corp:pa55%2Fword"
 
@@ -167,6 +169,7 @@ async def test_names_are_looked_up_by_the_proxy(secure_emulator, ca_file, monkey
     assert proxy.tunnels == [f"drive.example:{port}"]
 
 
+@one_loop
 async def test_another_proxy_than_our_own_carries_it_too(
     secure_emulator, koodrive_emulator, ca_file, tmp_path
 ):
@@ -183,6 +186,7 @@ async def test_another_proxy_than_our_own_carries_it_too(
     ("secure", "proxied", "by_the_kernel"),
     [(False, False, True), (False, True, True), (True, False, False), (True, True, False)],
 )
+@one_loop  # parts are sent in threads
 async def test_the_kernel_sends_files_wherever_they_travel_as_they_are(
     server_tls, ca_file, proxy, path, monkeypatch, secure, proxied, by_the_kernel
 ):

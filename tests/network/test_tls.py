@@ -117,8 +117,9 @@ async def test_a_certificate_that_does_not_hold_is_refused_at_once_by_calls_and_
         assert error.value.attempts == 1
         assert ("looks into TLS" in str(error.value)) == proxied
         async with open_lane(tls=(await tls_contexts(tls)).parts, proxy=way) as lane:
-            with pytest.raises(UntrustedCertificate, match=problem):
+            with pytest.raises(UntrustedCertificate, match=problem) as error:
                 await put(lane, server.url)
+        assert ("looks into TLS" in str(error.value)) == proxied
         assert server.requests == []
     assert bool(proxy.connections) == proxied
 

@@ -49,6 +49,8 @@ class Kernel:
     def interrupt(self):
         """Press the button with the square."""
         self._kernels.interrupt_kernel()
+        # its event loop does not wake up by that, but when something comes
+        self._client.kernel_info()
 
     def end(self, cell):
         """Wait for a cell; return its reply and what it has shown."""

@@ -19,9 +19,12 @@ from koodrive_async import (
     Page,
     Pager,
     RecordStatus,
+    UploadFailure,
+    UploadReceipt,
     frames,
 )
-from koodrive_async.frames import frame_of
+from koodrive_async.frames import frame_of, to_pandas
+from koodrive_async.upload import FileTrace, Seconds
 
 TIME = datetime(2026, 11, 21, 9, 52, 3, 125000, tzinfo=UTC)
 RECORD = BackupRecord(
@@ -136,6 +139,69 @@ def test_items_that_are_no_models_are_one_column(items):
     frame = frame_of(items, None)
     assert list(frame.columns) == ["item"]
     assert list(frame["item"]) == items
+
+
+RECEIPT = UploadReceipt(
+    outcome="uploaded",
+    file_id="1",
+    name="cat.jpg",
+    sha256="ab",
+    size=5,
+    parts=1,
+    retries=0,
+    seconds=1.5,
+    phases=Seconds(hash=0.25, send=1.25),
+    trace=FileTrace(name="cat.jpg", began=0, ended=1.5),
+)
+FAILURE = UploadFailure(source=b"x", name="dog.jpg", error=FileNotFoundError("gone"))
+OUTCOME_TYPES = {
+    "outcome": "category",
+    "file_id": "string",
+    "name": "string",
+    "sha256": "string",
+    "size": "int64",
+    "parts": "int64",
+    "retries": "int64",
+    "seconds": "float64",
+    "parts_resumed": "int64",
+    "seconds_hash": "float64",
+    "seconds_create": "float64",
+    "seconds_send": "float64",
+    "seconds_complete": "float64",
+    "container_id": "string",
+    "description": "string",
+    "error_type": "string",
+    "error": "string",
+}
+
+
+def test_receipts_are_a_table_with_a_column_for_each_phase_and_without_their_traces():
+    frame = to_pandas([RECEIPT])
+    assert types_of(frame) == OUTCOME_TYPES
+    (row,) = frame.to_dict("records")
+    assert (row["seconds_hash"], row["seconds_send"], row["seconds"]) == (0.25, 1.25, 1.5)
+    assert list(frame["outcome"].cat.categories) == ["uploaded", "rapid", "exists", "failed"]
+
+
+@pytest.mark.parametrize("outcomes", [[RECEIPT], [FAILURE], [RECEIPT, FAILURE], [FAILURE, RECEIPT]])
+def test_the_columns_are_the_same_whether_or_not_a_file_has_failed(outcomes):
+    assert list(to_pandas(outcomes).columns) == list(OUTCOME_TYPES)
+
+
+def test_failures_stand_among_the_receipts_with_their_error():
+    frame = to_pandas(iter([RECEIPT, FAILURE])).set_index("name")
+    assert frame.loc["cat.jpg", "size"] == 5
+    assert pd.isna(frame.loc["cat.jpg", "error"])
+    assert list(frame.loc["dog.jpg", ["outcome", "error_type", "error"]]) == [
+        "failed",
+        "FileNotFoundError",
+        "gone",
+    ]
+    assert pd.isna(frame.loc["dog.jpg", "seconds_hash"])
+
+
+def test_a_page_is_a_table_too():
+    assert types_of(to_pandas(Page((RECORD,)))) == RECORD_TYPES
 
 
 @pytest.mark.anyio

@@ -33,6 +33,7 @@ from koodrive_async import (
     UploadReceipt,
     plan_parts,
 )
+from koodrive_async.upload import Seconds
 from tests.notebook.reading import Table
 
 EVIL = "<script>alert(\"1\")</script> & 'x' \u202egpj.exe\x1b[31m\udcff\n"
@@ -66,7 +67,9 @@ RECORD = BackupRecord(
 
 def with_evil_texts(value):
     """Replace every text of a model."""
-    fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+    fields = {
+        field.name: getattr(value, field.name) for field in attrs.fields(type(value)) if field.init
+    }
     texts = {name: EVIL for name, text in fields.items() if isinstance(text, str)}
     return attrs.evolve(value, **texts)
 
@@ -200,6 +203,24 @@ def test_a_plan_shows_its_first_parts():
 def test_a_receipt_says_what_went_wrong_only_if_something_did():
     assert "sent again" not in Table(RECEIPT._repr_html_()).lines
     assert Table(attrs.evolve(RECEIPT, retries=3)._repr_html_()).lines["sent again"] == "3"
+
+
+def test_a_receipt_says_where_its_time_went():
+    phases = Seconds(hash=0.25, create=0.05, send=1.125, complete=0.075)
+    lines = Table(attrs.evolve(RECEIPT, phases=phases)._repr_html_()).lines
+    assert lines["time"] == "1.50 s"
+    assert lines["of which"] == "hash 0.25 s, create 0.05 s, send 1.12 s, complete 0.07 s"
+
+
+def test_parts_of_an_earlier_run_are_not_those_that_were_sent_now():
+    lines = Table(attrs.evolve(RECEIPT, parts=8, parts_resumed=2)._repr_html_()).lines
+    assert (lines["parts sent"], lines["sent by an earlier run"]) == ("8", "2")
+    assert "sent by an earlier run" not in Table(RECEIPT._repr_html_()).lines
+
+
+def test_a_failure_says_that_it_is_one_also_when_it_was_sent_elsewhere():
+    failure = UploadFailure(source="x", name="n", error=ValueError("no"))
+    assert failure.outcome == pickle.loads(pickle.dumps(failure)).outcome == "failed"
 
 
 @given(st.text(st.characters(codec=None)))

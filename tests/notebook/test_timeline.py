@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import random
 import subprocess
 import sys
+from contextlib import suppress
+from itertools import pairwise
 
 import attrs
 import pytest
@@ -14,11 +17,12 @@ from anyio import to_thread
 from matplotlib.figure import Figure
 from PIL import Image
 
-from koodrive_async import Limits, Module, UploadReceipt
+from koodrive_async import Limits, Module, Phase, UploadItem, UploadReceipt
 from koodrive_async.emulator import Fault
 from koodrive_async.testing import connect
 from koodrive_async.upload.timeline import Bar, State, chart_of, draw_file, draw_session, merged
 from koodrive_async.upload.trace import FileTrace, HashSpan, PartSpan
+from koodrive_async.upload.watching import SessionWatch
 from tests.sample import sample
 
 MIB = 1024 * 1024
@@ -103,6 +107,19 @@ def test_a_part_that_failed_is_followed_by_a_pause_and_the_next_attempt():
     assert "; 1 attempt in vain" in chart.subtitle
 
 
+def test_a_part_that_arrived_and_is_sent_again_has_made_no_pause():
+    chart = chart_of([trace(part(1, 1, 1, 2), part(1, 1, 5, 6))], "")
+    assert not spans_of(chart, State.PAUSING)
+    assert spans_of(chart, State.SENDING) == [("connection 1", 1, 2), ("connection 1", 5, 6)]
+
+
+def test_files_whose_hashing_began_at_the_same_moment_have_rows_of_their_own():
+    hashed = [(0, 1, 9), (0, 1, 2), (0, 3, 4)]
+    chart = chart_of([trace(hashing=each) for each in hashed], "")
+    bars = sorted((bar.row, bar.began, bar.ended) for bar in chart.bars[State.HASHING])
+    assert all(before[0] != after[0] or before[2] <= after[1] for before, after in pairwise(bars))
+
+
 def test_parts_of_the_same_number_in_two_files_are_not_attempts_of_one():
     chart = chart_of([trace(part(1, 1, 1, 2)), trace(part(1, 1, 5, 6))], "")
     assert not spans_of(chart, State.PAUSING)
@@ -130,6 +147,15 @@ def test_many_files_hashed_at_the_same_time_share_a_row():
 def test_few_files_have_a_row_each():
     chart = chart_of([trace(name="b", began=1), trace(name="a", description="x/a")], "")
     assert chart.rows == ("x/a", "b")
+
+
+def test_files_that_were_cancelled_have_a_row_also_among_many():
+    left = trace(name="left", cancelled=True, hashing=(0, 1, 9))
+    chart = chart_of([*many(20, 2, 4), left], "")
+    assert chart.rows[0] == "left"
+    assert spans_of(chart, State.CANCELLED) == [("left", 0, 10)]
+    assert chart.subtitle.endswith("; 1 file cancelled")
+    assert not spans_of(chart, State.FILE)
 
 
 def test_connections_that_followed_each_other_share_rows_when_there_are_many():
@@ -207,6 +233,7 @@ def test_every_state_has_a_colour_of_its_own_in_the_legend():
                 hashing=(0, 0, 1),
             ),
             trace(name="other"),
+            trace(name="left", cancelled=True),
         ]
     )
     (legend,) = figure.legends
@@ -263,6 +290,43 @@ def test_a_receipt_without_a_trace_has_no_timeline():
     with pytest.raises(ValueError, match="there is no trace of a"):
         receipt.timeline()
     assert attrs.evolve(receipt, trace=trace()).timeline() is not None
+
+
+@pytest.mark.anyio
+async def test_a_file_that_was_cancelled_while_it_was_sent_is_drawn(koodrive_emulator, tmp_path):
+    stuck = Fault("silence", "part.put", moment="after")
+    koodrive_emulator.faults.add(stuck)
+    path = tmp_path / "large.bin"
+    path.write_bytes(sample(12 * MIB))
+    sending = asyncio.Event()
+
+    def note(progress):
+        if progress.phase is Phase.HASH and progress.done == progress.total:
+            sending.set()
+
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            task = asyncio.create_task(session.upload(path, on_progress=note))
+            await sending.wait()
+            task.cancel()
+            await asyncio.wait([task])
+    (left,) = session.traces
+    assert left.cancelled
+    chart = chart_of(session.traces, "")
+    assert chart.rows[:2] == ("large.bin", "hashing")
+    assert len(chart.bars[State.CANCELLED]) == len(chart.bars[State.HASHING]) == 1
+
+
+def test_a_file_that_was_cancelled_while_it_was_hashed_says_so():
+    watch = SessionWatch()
+    file = watch.file(UploadItem(source="a", name="a"), None)
+    file.hash_began()
+    with suppress(asyncio.CancelledError), file.told():
+        raise asyncio.CancelledError
+    (left,) = watch.traces
+    assert left.cancelled
+    assert left.hashing is not None
 
 
 @pytest.mark.anyio

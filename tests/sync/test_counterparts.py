@@ -35,7 +35,8 @@ WITHOUT = {
     "Events.end": "the same",
 }
 
-ADDED = {"KooDrive.of", "Events.missed"}
+# the last two say that a plain "with" is wanted
+ADDED = {"KooDrive.of", "Events.missed", "KooDrive.__aenter__", "KooDrive.__aexit__"}
 
 SAME = [
     (original, name, facade)
@@ -89,3 +90,11 @@ def test_the_attributes_of_a_client_are_there_too(koodrive_emulator):
 def test_every_class_of_the_synchronous_interface_is_exported():
     assert {kind.__name__ for kind in PAIRS.values()} <= set(sync.__all__)
     assert all(getattr(sync, name).__doc__ for name in sync.__all__)
+
+
+@pytest.mark.anyio
+async def test_async_with_is_told_what_to_use():
+    client = sync.KooDrive("https://host", auth=koodrive_async.BearerToken("t"), user_id="1")
+    with pytest.raises(TypeError, match="use a plain 'with', or the KooDrive of koodrive_async"):
+        async with client:
+            pass

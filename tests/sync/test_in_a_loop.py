@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from jupyter_client.manager import start_new_kernel
 
 from koodrive_async.emulator import Fault
+from tests.notebook.kernels import running
 
 PROGRAM = """
 import asyncio
@@ -62,48 +62,20 @@ def test_it_works_inside_a_running_loop_which_it_holds_up(koodrive_environment):
 
 
 @pytest.fixture
-def run_cell(koodrive_environment):
-    """Return a function that runs a cell in a kernel and returns what it printed and raised."""
-    manager, client = start_new_kernel(
-        env={**os.environ, **koodrive_environment, "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
-        kernel_name="python3",
-    )
-
-    def run(code, meanwhile=lambda _: None):
-        printed = []
-
-        def show(message):
-            if message["msg_type"] == "stream":
-                printed.append(message["content"]["text"])
-
-        asked = client.execute(code)
-        meanwhile(manager)
-        answer = client._recv_reply(asked, timeout=30)["content"]
-        while (message := client.get_iopub_msg(timeout=30)) is not None:
-            if message["parent_header"].get("msg_id") != asked:
-                continue
-            show(message)
-            if message["content"].get("execution_state") == "idle":
-                break
-        return "".join(printed), answer.get("ename")
-
-    yield run
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+def kernel(koodrive_environment, tmp_path):
+    with running(tmp_path, {**os.environ, **koodrive_environment}) as kernel:
+        yield kernel
 
 
-@pytest.mark.filterwarnings("default")  # of the kernel's client
-def test_it_works_in_cells_of_a_notebook_and_a_cell_can_be_interrupted(run_cell, koodrive_emulator):
-    def interrupt(manager):
-        assert koodrive_emulator.seen.wait_active("devices.list", timeout=30)
-        manager.interrupt_kernel()
-
-    begin = "from koodrive_async.sync import KooDrive\ndrive = KooDrive.from_env().__enter__()"
-    assert run_cell(begin) == ("", None)
-    assert run_cell("print(len(drive.devices.list()))") == ("0\n", None)
+def test_it_works_in_cells_of_a_notebook_and_a_cell_can_be_interrupted(kernel, koodrive_emulator):
+    begin = "from koodrive_async.sync import KooDrive\ndrive = KooDrive.from_env().__enter__()\n"
+    assert kernel.value(begin + "len(drive.devices.list())") == "0"
     stuck = Fault("latency", "devices.list", seconds=3600.0)
     koodrive_emulator.faults.add(stuck)
-    assert run_cell("drive.devices.list()", interrupt) == ("", "KeyboardInterrupt")
+    cell = kernel.begin("drive.devices.list()")
+    assert koodrive_emulator.seen.wait_active("devices.list", timeout=30)
+    kernel.interrupt()
+    reply, _ = kernel.end(cell)
+    assert reply["ename"] == "KeyboardInterrupt"
     koodrive_emulator.faults.remove(stuck)
-    assert run_cell("print(drive.devices.bind('again').machine_code)") == ("again\n", None)
-    assert run_cell("drive.__exit__(None, None, None)") == ("", None)
+    assert kernel.value("drive.devices.bind('again').machine_code") == "'again'"

@@ -6,14 +6,16 @@ import contextvars
 import subprocess
 import sys
 
+import anyio
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
-from koodrive_async import Module, PartRejected
+from koodrive_async import BearerToken, Module, PartRejected, sync
 from koodrive_async.emulator import Fault
 from koodrive_async.tasks import task_group
 from koodrive_async.telemetry import SILENT, Telemetry, instruments
@@ -93,7 +95,11 @@ async def test_a_file_is_a_tree_of_spans(drive, device_id, seen):
         "koodrive.size": 12 * MIB,
         "koodrive.file": seen.one("koodrive.create").attributes["koodrive.file"],
     }
-    assert whole.attributes["koodrive.module"] == "folder"
+    assert dict(whole.attributes) == {
+        "koodrive.module": "folder",
+        "koodrive.device": device_id,
+        "koodrive.record": session.record.record_id,
+    }
     assert all(span.status.is_unset for span in seen.exporter.get_finished_spans())
 
 
@@ -167,9 +173,77 @@ async def test_uploads_of_tasks_without_a_span_belong_to_the_session(drive, devi
             await ready.upload(b"y", name="y")
 
         empty = contextvars.Context()
-        async with ready:
-            empty.run(group.start_soon, elsewhere)
+        with seen.tracers.get_tracer("test").start_as_current_span("request"):
+            async with ready:
+                empty.run(group.start_soon, elsewhere)
     assert parent_of(seen.one("koodrive.upload")) == seen.one("koodrive.session").context.span_id
+
+
+async def test_uploads_of_tasks_older_than_the_session_belong_to_it(drive, device_id, seen):
+    tracer = seen.tracers.get_tracer("test")
+    ready = drive.backup(device_id, Module.FOLDER)
+    entered = anyio.Event()
+
+    async def elsewhere():
+        await entered.wait()
+        await ready.upload(b"y", name="y")
+
+    with tracer.start_as_current_span("request"):
+        async with task_group() as group:
+            group.start_soon(elsewhere)
+            async with ready:
+                entered.set()
+    session = seen.one("koodrive.session")
+    assert parent_of(seen.one("koodrive.upload")) == session.context.span_id
+    assert parent_of(session) == seen.one("request").context.span_id
+
+
+def test_synchronous_uploads_belong_to_their_session(koodrive_emulator, seen):
+    client = sync.KooDrive(
+        koodrive_emulator.url,
+        auth=BearerToken(koodrive_emulator.token),
+        user_id=koodrive_emulator.user_id,
+        journal=None,
+        proxy=None,
+        telemetry=seen.telemetry,
+    )
+    with seen.tracers.get_tracer("test").start_as_current_span("request"), client as drive:
+        device = drive.devices.bind("machine", name="test", os="linux")
+        with drive.backup(device.device_id, Module.FOLDER) as session:
+            session.upload(b"y", name="y")
+    whole = seen.one("koodrive.session")
+    assert parent_of(seen.one("koodrive.upload")) == whole.context.span_id
+    assert parent_of(whole) == seen.one("request").context.span_id
+
+
+async def test_a_cancelled_upload_ends_its_spans_and_says_so(drive, device_id, seen, caplog):
+    async with drive.backup(device_id, Module.FOLDER) as session:
+        with anyio.CancelScope() as scope:
+            await session.upload(
+                sample(100_000), name="a.bin", on_progress=lambda _: scope.cancel()
+            )
+    upload = seen.one("koodrive.upload")
+    assert upload.attributes["koodrive.cancelled"] is True
+    assert upload.status.is_unset
+    assert "koodrive.cancelled" not in seen.one("koodrive.session").attributes
+    assert "detach" not in caplog.text
+
+
+def test_samplers_see_what_a_span_begins_with():
+    seen = []
+
+    class Looking(Sampler):
+        def should_sample(self, *about):
+            seen.append(about[4])
+            return ALWAYS_ON.should_sample(*about)
+
+        def get_description(self):
+            return "looking"
+
+    told = instruments(Telemetry(tracer_provider=TracerProvider(Looking(), shutdown_on_exit=False)))
+    with told.span("part", size=7):
+        pass
+    assert seen == [{"koodrive.size": 7}]
 
 
 async def test_no_secret_is_told(drive, device_id, seen, koodrive_emulator):
@@ -190,6 +264,22 @@ def test_nothing_is_told_without_opentelemetry():
 
 def test_global_providers_are_used_by_programs_that_have_loaded_it():
     assert instruments("auto") is not SILENT  # as this one has
+
+
+def test_the_api_alone_tells_nothing_and_harms_nothing():
+    code = (
+        "import sys\n"
+        "sys.modules['opentelemetry.sdk'] = None\n"
+        "from opentelemetry import trace\n"
+        "from koodrive_async.telemetry import SILENT, instruments\n"
+        "told = instruments('auto')\n"
+        "assert told is not SILENT\n"
+        "with told.span('session') as whole, told.span('upload', whole, size=1) as span:\n"
+        "    span.add(more=2)\n"
+        "told.arrived(1), told.retried(), told.late(0.1)\n"
+        "assert trace.get_current_span() is trace.INVALID_SPAN\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
 
 
 def test_others_are_not_made_to_load_it():

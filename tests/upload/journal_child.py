@@ -37,7 +37,7 @@ async def write_for_ever(journal):
 
 
 async def hold(journal):
-    await journal.begin(record_of())
+    await journal.begin(record_of(lock_id="l1"))
     tell("held")
     await asyncio.to_thread(sys.stdin.readline)
     await journal.leave(ACCOUNT, "r1")

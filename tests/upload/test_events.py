@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+from contextvars import ContextVar
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +27,7 @@ from koodrive_async import (
 )
 from koodrive_async.emulator import Fault
 from koodrive_async.tasks import task_group
+from koodrive_async.upload.trace import PartClock
 from koodrive_async.upload.watching import EVENTS_KEPT, PARTS_KEPT, Events, SessionWatch
 
 pytestmark = pytest.mark.anyio
@@ -60,7 +62,17 @@ async def heard(drive, device_id):
 
 
 def never_back(totals: list[Totals]) -> bool:
-    names = ("files", "done", "failed", "cancelled", "size", "hashed", "uploaded", "retries")
+    names = (
+        "files",
+        "done",
+        "failed",
+        "cancelled",
+        "size",
+        "hashed",
+        "uploaded",
+        "sent",
+        "retries",
+    )
     return all(
         getattr(before, name) <= getattr(after, name)
         for before, after in pairwise(totals)
@@ -87,7 +99,7 @@ async def test_a_file_begins_goes_through_two_phases_and_ends(heard, make_file):
     }
     assert never_back([event.totals for event in events])
     assert events[-1].totals == Totals(
-        files=1, done=1, size=12 * MIB, hashed=12 * MIB, uploaded=12 * MIB
+        files=1, done=1, size=12 * MIB, hashed=12 * MIB, uploaded=12 * MIB, sent=12 * MIB
     )
 
 
@@ -102,7 +114,9 @@ async def test_the_totals_of_many_files_are_those_of_their_receipts(heard, make_
     receipts = [event.receipt for event in events if isinstance(event, FileFinished)]
     assert len(receipts) == 4
     size = sum(receipt.size for receipt in receipts)
-    assert events[-1].totals == Totals(files=4, done=4, size=size, hashed=size, uploaded=size)
+    assert events[-1].totals == Totals(
+        files=4, done=4, size=size, hashed=size, uploaded=size, sent=size
+    )
     assert never_back([event.totals for event in events])
 
 
@@ -141,6 +155,86 @@ async def test_files_that_fail_are_told_whether_they_could_be_begun_or_not(heard
     assert (events[-1].totals.files, events[-1].totals.failed) == (3, 3)
     numbers = [event.number for event in events if isinstance(event, FileFailed)]
     assert sorted(numbers) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("fault", "again", "sent"),
+    [
+        (Fault("corrupt", "part.put", times=1), 1, 17 * MIB),
+        (Fault("lost-upload", "files.complete", times=1), 3, 24 * MIB),
+    ],
+    ids=["mended", "forgotten"],
+)
+async def test_parts_that_arrived_in_vain_count_as_sent_again(
+    heard, make_file, koodrive_emulator, fault, again, sent
+):
+    koodrive_emulator.faults.add(fault)
+
+    async def work(session):
+        await session.upload(make_file(12 * MIB), part_size=5 * MIB)
+
+    events = await heard(work)
+    assert never_back([event.totals for event in events])
+    assert isinstance(events[-1], FileFinished)
+    assert events[-1].receipt.retries == again
+    assert events[-1].totals == Totals(
+        files=1,
+        done=1,
+        size=12 * MIB,
+        hashed=12 * MIB,
+        uploaded=12 * MIB,
+        sent=sent,
+        retries=again,
+    )
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_parts_of_an_earlier_run_have_arrived(
+    drive, device_id, make_file, koodrive_emulator, forgotten
+):
+    path = make_file(12 * MIB)
+    koodrive_emulator.faults.add(Fault("error", "files.complete", status=400, code="Bad", times=1))
+    with pytest.raises(Exception, match="fault"):
+        async with drive.backup(device_id, Module.FOLDER) as first:
+            await first.upload(path, part_size=5 * MIB)
+    if forgotten:
+        koodrive_emulator.faults.add(Fault("lost-upload", "files.complete", times=1))
+    async with drive.backup(device_id, Module.FOLDER, resume=first.record.record_id) as session:
+        receipt = await session.upload(path, part_size=5 * MIB)
+    assert receipt.parts_resumed == (0 if forgotten else 3)
+    assert session.totals == Totals(
+        files=1,
+        done=1,
+        size=12 * MIB,
+        hashed=12 * MIB,
+        uploaded=12 * MIB,
+        sent=12 * MIB if forgotten else 0,
+        retries=3 if forgotten else 0,
+    )
+
+
+async def test_events_keep_no_bytes(heard):
+    async def work(session):
+        await session.upload(b"x", name="x")
+
+    events = await heard(work)
+    sources = [event.source for event in events if isinstance(event, FileStarted | Progress)]
+    assert sources == [None, None, None]  # one for the end of each phase
+
+
+async def test_callbacks_of_both_phases_see_the_context_of_the_upload(
+    session, make_file, monkeypatch
+):
+    monkeypatch.setattr("koodrive_async.upload.watching.REPORT_EVERY", 0)
+    request: ContextVar[str] = ContextVar("request", default="none")
+    request.set("mine")
+    seen: list[tuple[int, str]] = []
+    await session.upload(
+        make_file(3 * MIB),
+        on_progress=lambda progress: seen.append((progress.done, request.get())),
+    )
+    assert [done for done, _ in seen if done < 3 * MIB]  # some came from the hashing thread
+    assert {told for _, told in seen} == {"mine"}
 
 
 async def test_a_cancelled_upload_is_told(heard, make_file):
@@ -263,6 +357,25 @@ async def test_progress_that_nobody_took_is_replaced_by_what_is_newer():
     assert events.missed == 0
 
 
+async def test_progress_that_replaces_other_comes_last_so_that_totals_never_go_back():
+    events = Events()
+    for number, done in [(1, 10), (2, 20), (1, 30)]:
+        events.put(progress(number, done))
+    events.end()
+    assert [event.totals.uploaded async for event in events] == [20, 30]
+
+
+async def test_parts_that_are_sent_again_replace_none_of_each_other():
+    watch = SessionWatch()
+    events = watch.events()
+    file = watch.file(UploadItem(source=b"", name="n"), None)
+    for attempt in (1, 2):
+        file.retried(1, attempt, ConnectionResetError())
+    watch.end()
+    kinds = [type(event) async for event in events]
+    assert kinds == [FileStarted, PartRetried, PartRetried]
+
+
 async def test_the_oldest_events_give_way_when_nobody_takes_any():
     events = Events()
     for number in range(EVENTS_KEPT + 5):
@@ -281,6 +394,27 @@ def test_events_that_were_dropped_are_watched_by_nobody():
     assert not watch.is_watched
 
 
+async def test_events_that_were_closed_are_watched_by_nobody():
+    watch = SessionWatch()
+    events = watch.events()
+    await events.aclose()
+    assert not watch.is_watched
+
+
+def test_totals_go_on_while_nobody_watches(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("koodrive_async.upload.watching.time.monotonic", lambda: now[0])
+    watch = SessionWatch()
+    file = watch.file(UploadItem(source=b"", name="n"), None)
+    file.opened(100)
+    assert not file.wants_progress
+    now[0] += 1
+    assert file.wants_progress
+    file.hashing(40)
+    assert watch.totals.hashed == 40
+    assert not file.wants_progress
+
+
 def test_progress_comes_ten_times_a_second_at_the_most_but_the_end_always(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("koodrive_async.upload.watching.time.monotonic", lambda: now[0])
@@ -295,13 +429,16 @@ def test_progress_comes_ten_times_a_second_at_the_most_but_the_end_always(monkey
     assert seen[-1].done == 1000
 
 
-def test_progress_never_goes_back():
+def test_progress_never_goes_back(monkeypatch):
+    monkeypatch.setattr("koodrive_async.upload.watching.REPORT_EVERY", 0)
     seen: list[Progress] = []
     file = SessionWatch().file(UploadItem(source=b"", name="n"), seen.append)
     file.opened(100)
-    file.hashed()
+    file.hashing(60)
     file.hashing(50)
-    assert [each.done for each in seen] == [100]
+    file.hashed()
+    assert [each.done for each in seen] == [60, 60, 100]
+    assert [each.totals.hashed for each in seen] == [60, 60, 100]
 
 
 # --- traces --------------------------------------------------------------------------------------
@@ -347,8 +484,9 @@ def test_a_session_remembers_the_newest_parts_only():
     watch = SessionWatch()
     for number in range(PARTS_KEPT + 10):
         file = watch.file(UploadItem(source=b"", name=str(number)), None)
+        file.sent(PartClock().span(1, 10))
         with file.told():
             pass
-    assert len(watch.traces) == PARTS_KEPT
+    assert len(watch.traces) == PARTS_KEPT // 2  # a file counts like a part
     assert watch.traces[-1].name == str(PARTS_KEPT + 9)
     assert watch.totals.cancelled == PARTS_KEPT + 10

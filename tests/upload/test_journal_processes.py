@@ -15,6 +15,7 @@ import pytest
 from koodrive_async import RecordInUse
 from koodrive_async.hashing import Fingerprinter
 from koodrive_async.upload.journal import Journal
+from koodrive_async.upload.journal_locks import locks_of
 from tests.upload.journal_sample import (
     ACCOUNT,
     GRID,
@@ -107,6 +108,28 @@ async def test_a_process_that_was_killed_is_at_no_record(journal, path):
         await anyio.to_thread.run_sync(process.wait)
     (record,) = await journal.unfinished(ACCOUNT)
     await journal.begin(record)
+
+
+async def test_the_lock_of_a_run_that_was_killed_is_given_to_one_who_asks(journal, path):
+    with other_process("hold", path) as process:
+        assert process.stdout.readline() == "held\n"
+        assert await journal.take_lock(ACCOUNT, "FOLDER") is None  # that run is at it still
+        process.send_signal(signal.SIGKILL)
+        await anyio.to_thread.run_sync(process.wait)
+    assert await journal.take_lock(ACCOUNT, "ALBUM") is None
+    assert await journal.take_lock("another", "FOLDER") is None
+    assert await journal.take_lock(ACCOUNT, "FOLDER") == "l1"
+    assert await journal.take_lock(ACCOUNT, "FOLDER") is None
+    (record,) = await journal.unfinished(ACCOUNT)
+    assert record.lock_id is None
+
+
+async def test_a_lock_is_left_alone_where_nobody_can_tell_whether_its_run_has_ended(journal, path):
+    await journal.begin(record_of(lock_id="l1"))
+    await journal.leave(ACCOUNT, "r1")
+    for file in locks_of(path).iterdir():
+        file.unlink()
+    assert await journal.take_lock(ACCOUNT, "FOLDER") is None
 
 
 async def test_a_record_in_use_is_not_pruned_whatever_its_age(journal, path):

@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 import anyio
+import attrs
 import pytest
 
 from koodrive_async import ClientClosed, Limits, Module, UploadReceipt
@@ -217,3 +218,16 @@ async def test_calls_do_not_wait_without_a_limit(scripted):
         for _ in range(4):
             await drive.devices.list()
     assert clock.slept == []
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "most"), [(1.0, 1), (2 * MIB, 1), (2 * MIB + 1.0, 2), (15e6, 8), (1e12, 62)]
+)
+async def test_a_bounded_bandwidth_is_not_spread_over_many_connections(
+    koodrive_emulator, bandwidth, most
+):
+    limits = Limits(bandwidth=bandwidth)
+    async with connect(koodrive_emulator, limits=limits) as drive:
+        assert drive._uploader.means.limit.most == most
+    async with connect(koodrive_emulator, limits=attrs.evolve(limits, connections=5)) as drive:
+        assert drive._uploader.means.limit.most == 5

@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from koodrive_async import UploadFailure, UploadItem, UploadReceipt
+from koodrive_async.resources.arguments import check_file_name
 from koodrive_async.upload import tree_items
-from koodrive_async.upload.tree import LeftOut, record_name
+from koodrive_async.upload.tree import LeftOut, permitted_name, record_name
 
 pytestmark = pytest.mark.anyio
 
@@ -173,7 +174,14 @@ async def test_a_name_that_is_not_unicode_is_uploaded_under_a_legal_one(session,
         ("x" * 300 + ".jpg", "x" * 246 + ".jpg"),
         ("y" * 250, "y" * 250),
         ("z" * 251, "z" * 250),
+        ("." * 260, "." * 250),
+        ("e\u0301 \U0001f600.txt", "e\u0301 \U0001f600.txt"),
     ],
 )
 def test_names_become_legal_and_keep_their_extension(name, allowed):
-    assert record_name(name) == allowed
+    assert record_name(name) == permitted_name(name) == check_file_name(allowed)
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "/", "\ud800", "\udcff"])
+def test_a_text_that_is_no_name_at_all_becomes_one(text):
+    assert permitted_name(text) == "_"

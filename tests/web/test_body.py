@@ -9,6 +9,23 @@ from examples.web_service.body import PACE, Body, TooLarge, TooSlow
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture
+async def pass_time(monkeypatch):
+    """Return what lets time pass, which stands still otherwise."""
+
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+
+    async def passing(seconds):
+        nonlocal now
+        now += seconds
+        for _ in range(2):  # what is due by then gets its turn
+            await asyncio.sleep(0)
+
+    return passing
+
+
 async def read(pieces, *, most=10 * PACE, patience=60.0):
     received: list[int] = []
     body = Body(pieces, most=most, patience=patience, on_received=received.append)
@@ -40,34 +57,34 @@ async def test_more_than_is_allowed_is_refused_and_the_rest_is_not_taken():
     assert closed.is_set()
 
 
-async def test_a_trickle_is_given_up():
+async def test_a_trickle_is_given_up(pass_time):
     async def trickle():
         while True:
-            await asyncio.sleep(0.01)
+            await pass_time(1)
             yield b"x"
 
     with pytest.raises(TooSlow):
-        await read(trickle(), patience=0.1)
+        await read(trickle(), patience=10)
 
 
-async def test_what_comes_in_time_is_not_given_up_however_long_it_takes_in_all():
+async def test_what_comes_in_time_is_not_given_up_however_long_it_takes_in_all(pass_time):
     async def steady():
         for _ in range(5):
-            await asyncio.sleep(0.2)
+            await pass_time(9)
             yield bytes(PACE)
 
-    content, _ = await read(steady(), patience=0.9)
+    content, _ = await read(steady(), patience=10)
     assert len(content) == 5 * PACE
 
 
-async def test_the_time_that_the_disk_takes_does_not_count():
+async def test_the_time_that_the_disk_takes_does_not_count(pass_time):
     async def pieces():
         for _ in range(5):
             yield b"x"
 
-    body = Body(pieces(), most=100, patience=0.2, on_received=lambda _: None)
+    body = Body(pieces(), most=100, patience=10, on_received=lambda _: None)
     content = b""
     async for piece in body:
-        await asyncio.sleep(0.1)  # in all more than the patience
+        await pass_time(9)
         content += piece
     assert content == b"xxxxx"

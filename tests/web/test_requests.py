@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -142,6 +143,14 @@ async def test_other_sites_may_send_nothing(plain, emulator):
     assert "evil.bin" not in {file.name for file in emulator.files()}
 
 
+async def test_a_link_of_another_site_leads_here(plain):
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    async with talk_to(plain) as http:
+        for purpose, status in (("document", 200), ("iframe", 403)):
+            async with http.get("/", headers=link | {"Sec-Fetch-Dest": purpose}) as answer:
+                assert answer.status == status
+
+
 async def test_a_name_that_others_point_here_is_refused(plain):
     elsewhere = {"Host": "elsewhere.example"}
     async with talk_to(plain) as http, http.get("/events", headers=elsewhere) as answer:
@@ -168,6 +177,16 @@ async def test_nothing_that_is_served_has_a_secret_and_all_of_it_is_fenced(
         seen += service.log
     for secret in (koodrive_emulator.token.split("+")[-1], koodrive_emulator.object_url):
         assert secret not in "".join(seen)
+
+
+async def test_more_pages_than_are_allowed_are_refused_until_one_goes(serve):
+    with serve(tabs=1) as service:
+        async with talk_to(service) as http:
+            for _ in range(3):
+                while (first := await http.get("/events")).status != 200:
+                    first.close()  # it takes a moment until the last one has gone
+                async with first, http.get("/events") as second:
+                    assert second.status == 503
 
 
 async def test_a_page_that_comes_back_is_told_what_is_new(serve):
@@ -205,6 +224,24 @@ async def test_a_stopping_service_says_so(serve, koodrive_emulator):
             first.cancel()  # the last one: nothing keeps the service any more
         assert await anyio.to_thread.run_sync(service.ended) == 0
     assert koodrive_emulator.locks() == ()
+
+
+async def test_a_second_ctrl_c_hurries_and_leaves_no_lock(serve, koodrive_emulator):
+    koodrive_emulator.faults.add(Fault("silence", "part.put"))
+    with serve(grace=1000) as service:
+        async with talk_to(service) as http:
+            first = asyncio.ensure_future(http.put(where(), data=b"first"))
+            assert await anyio.to_thread.run_sync(koodrive_emulator.seen.wait_active, "part.put")
+            async with http.get("/events") as answer:
+                service.process.send_signal(signal.SIGINT)
+                async for kind, _, told in events(answer):
+                    if kind == "status" and told["is_stopping"]:
+                        break
+            service.process.send_signal(signal.SIGINT)
+            assert await anyio.to_thread.run_sync(service.ended) == 0
+            first.cancel()
+    (record,) = koodrive_emulator.records()
+    assert (record.status, koodrive_emulator.locks()) == (0, ())
 
 
 async def test_what_a_killed_service_left_is_gone_on_with(
@@ -246,6 +283,7 @@ def test_the_example_checks_itself(monkeypatch):
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-m", "examples.web_service", "--check"],
         cwd=ROOT,
+        env=os.environ | {"HTTP_PROXY": "http://127.0.0.1:9"},  # leads nowhere
         capture_output=True,
         encoding="utf-8",
         check=False,

@@ -10,6 +10,7 @@ const STATES = {
   sending: "Backing up",
   done: "Backed up",
   failed: "Failed",
+  cancelled: "Cancelled",
 };
 const STEPS = ["received", "hashed", "sent"];
 const UNITS = ["bytes", "KiB", "MiB", "GiB"];
@@ -30,7 +31,7 @@ function add(files) {
     const upload = show(newId());
     upload.own = { file, request: null };
     Object.assign(upload.news, { name: file.name, size: file.size });
-    if (status && file.size > status.max_bytes) {
+    if (isTooLarge(file)) {
       fail(upload, `This file is larger than ${inWords(status.max_bytes)}, which is the most we take.`);
     } else {
       queue.push(upload);
@@ -38,6 +39,10 @@ function add(files) {
     render(upload);
   }
   sendNext();
+}
+
+function isTooLarge(file) {
+  return status !== null && file.size > status.max_bytes;
 }
 
 function sendNext() {
@@ -63,7 +68,7 @@ function send(upload) {
     fail(upload, "The connection to the service broke. Try again.");
     upload.isGuess = true; // the service may know better
   };
-  request.onabort = () => fail(upload, "You cancelled this upload. Nothing was kept.");
+  request.onabort = () => end(upload, "cancelled", "You cancelled this upload. Nothing was kept.");
   request.onloadend = () => {
     upload.own.request = null;
     render(upload);
@@ -89,14 +94,18 @@ function done({ file_id, name, outcome, sha256, size }) {
 }
 
 function fail(upload, error) {
-  take(upload, { state: "failed", error });
+  end(upload, "failed", error);
+}
+
+function end(upload, state, error) {
+  take(upload, { state, error });
 }
 
 function cancel(upload) {
   const waiting = queue.indexOf(upload);
   if (waiting >= 0) {
     queue.splice(waiting, 1);
-    fail(upload, "You cancelled this upload. Nothing was sent.");
+    end(upload, "cancelled", "You cancelled this upload. Nothing was sent.");
   } else {
     upload.own.request?.abort();
   }
@@ -146,7 +155,7 @@ function noteRun(event) {
 }
 
 function hasEnded({ news }) {
-  return news.state === "done" || news.state === "failed";
+  return ["done", "failed", "cancelled"].includes(news.state);
 }
 
 function take(upload, news) {
@@ -161,7 +170,7 @@ function take(upload, news) {
   const { name, state } = upload.news;
   if (upload.own && state !== before && hasEnded(upload)) {
     byId("spoken").textContent = `${name}: ${STATES[state]}`;
-    if (state === "failed") upload.own.request?.abort(); // nobody wants the rest of it
+    if (state !== "done") upload.own.request?.abort(); // nobody wants the rest of it
   }
   render(upload);
 }
@@ -173,7 +182,7 @@ function show(id) {
   const news = { name: "", size: null, state: "waiting", received: 0, hashed: 0, sent: 0, retries: 0 };
   const upload = { id, row, own: null, news, isGuess: false };
   row.querySelector(".act").addEventListener("click", () => {
-    (upload.news.state === "failed" ? retry : cancel)(upload);
+    (hasEnded(upload) ? retry : cancel)(upload);
   });
   uploads.set(id, upload);
   byId("uploads").prepend(row);
@@ -194,7 +203,8 @@ function remove({ id, row }) {
   uploads.delete(id);
 }
 
-function render({ row, own, news }) {
+function render(upload) {
+  const { row, own, news } = upload;
   const part = (name) => row.querySelector(`.${name}`);
   row.dataset.state = news.state;
   part("name").textContent = news.name;
@@ -209,8 +219,8 @@ function render({ row, own, news }) {
   part("stored-name").textContent = news.stored_name ?? "";
   part("stored").hidden = !news.stored_name || news.stored_name === news.name;
   const act = part("act");
-  act.hidden = !own || news.state === "done";
-  act.textContent = news.state === "failed" ? "Try again" : "Cancel";
+  act.hidden = !own || news.state === "done" || isTooLarge(own.file);
+  act.textContent = hasEnded(upload) ? "Try again" : "Cancel";
   act.setAttribute("aria-label", `${act.textContent}: ${news.name}`);
 }
 
@@ -235,11 +245,13 @@ function renderStatus() {
   } else notice.textContent = "";
   notice.hidden = !notice.textContent;
   if (!status) return;
+  byId("emulator").hidden = !status.uses_emulator;
   byId("hint").textContent = `Several at once are fine, up to ${inWords(status.max_bytes)} each.`;
   byId("record").textContent = recordLine(status);
 }
 
 function recordLine({ record, record_state }) {
+  if (record_state === "waiting") return "Waiting: another backup holds the lock.";
   if (!record) return "A backup record is begun with the first file.";
   if (record_state === "open") return `Backup record ${record} is open, and completed when all is quiet.`;
   if (record_state === "completed") return `Backup record ${record} is complete.`;
