@@ -12,6 +12,7 @@ from koodrive_async.errors import (
     InsufficientSpace,
     LockRefused,
     NotFound,
+    ProxyFailed,
     RecordInUse,
     SourceChanged,
     TokenRefreshFailed,
@@ -34,16 +35,29 @@ _HINTS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (
         LockRefused,
         (
-            "somebody else is backing up, or a backup that was killed has left its lock behind; "
-            "--resume takes over one of this folder, --wait SECONDS waits, and after 10 minutes it "
-            "is free by itself"
+            "somebody else is backing up, or a backup that was killed elsewhere, or had no journal, "
+            "has left its lock behind; --wait SECONDS waits, and 10 minutes after it was last "
+            "heard of it is free by itself"
         ),
     ),
     (AuthenticationError, "koodrive login takes other credentials, koodrive doctor checks them"),
     (NotFound, "koodrive devices and koodrive records list what there is"),
     (InsufficientSpace, "make room in the space, then go on with --resume"),
     (TokenRefreshFailed, "koodrive login signs in again"),
-    (UntrustedCertificate, "koodrive doctor looks at the connection"),
+    (
+        UntrustedCertificate,
+        (
+            "koodrive --ca-file FILE trusts the authority of a network that looks into TLS; "
+            "koodrive doctor says what is trusted"
+        ),
+    ),
+    (
+        ProxyFailed,
+        (
+            "koodrive --proxy none goes without, NO_PROXY does for a host, and KOODRIVE_PROXY may "
+            "have user and password; koodrive doctor says which proxy it is"
+        ),
+    ),
     (TransportError, "koodrive doctor looks at the endpoint and the connection"),
     (RecordInUse, "wait for it, or end it; koodrive journal shows what is in use"),
     (SourceChanged, "back it up again when it rests"),
@@ -66,9 +80,19 @@ def reason(error: BaseException) -> str:
         return printable(error.msg)
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
+    if isinstance(error, click.Abort):
+        return "the input has ended"
     if isinstance(error, click.ClickException):
-        return printable(error.format_message())
-    return printable(str(error) or type(error).__name__)
+        return printable(error.format_message().removesuffix(".").replace("\n\t", " "))
+    return printable(_without_class(error) or type(error).__name__)
+
+
+def _without_class(error: BaseException) -> str:
+    """Return the words of an error without a policy that only a program could have set."""
+    gave_up: str | None = getattr(error, "gave_up", None)
+    if gave_up is None or "RetryPolicy" not in gave_up:
+        return str(error)
+    return str(error).replace(f"; given up: {gave_up}", "")
 
 
 def hint(error: BaseException) -> str | None:
