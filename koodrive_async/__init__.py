@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         UploadFailure,
         UploadItem,
         UploadReceipt,
+        permitted_name,
         plan_parts,
     )
 
@@ -182,6 +183,7 @@ __all__ = [
     "UserInfo",
     "WrongEventLoop",
     "__version__",
+    "permitted_name",
     "plan_parts",
 ]
 
@@ -234,6 +236,7 @@ _MODULES = {
         "UploadFailure",
         "UploadItem",
         "UploadReceipt",
+        "permitted_name",
         "plan_parts",
     ),
 }

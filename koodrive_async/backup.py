@@ -180,7 +180,8 @@ class BackupSession:
         :param mime_type: Media type.
         :param parent_folder: Id of a folder in the space, or ``"root"``.
         :param container_id: Id of the space; by default the service chooses.
-        :param auto_rename: What to do when the record has a file of this name.
+        :param auto_rename: What to do when the record has a file of this name. By default this one
+            gets a mark of the time, and the receipt says its name.
         :param part_size: Bytes of a part, a multiple of 64 from 5 MiB; by default chosen by size.
         :param on_progress: Called with a :class:`~koodrive_async.upload.Progress` as it goes.
         :returns: What happened.

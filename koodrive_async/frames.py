@@ -1,17 +1,75 @@
-"""Models as rows of a DataFrame. Needs pandas: imported only when there is one to make."""
+"""Tables for pandas, of whatever this package returns: :func:`to_pandas`.
+
+Needs the extra ``notebook``, and is imported only when there is a table to make.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import chain
 from types import NoneType, UnionType
-from typing import Any, TypeGuard, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Final,
+    Literal,
+    Protocol,
+    TypeGuard,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 import attrs
-import pandas as pd
+
+from koodrive_async.extras import needed
+
+with needed("to_pandas()", "pandas", "notebook"):
+    import pandas as pd
+
+__all__ = ["to_pandas"]
+
+PREFIX: Final = "prefix"
+"""Metadata of a field: what the columns of the model in it begin with."""
 
 Values = Sequence[Any]
+
+_TYPES: Final[dict[tuple[Any, ...], tuple[str, str]]] = {
+    (bool,): ("bool", "boolean"),
+    (int,): ("int64", "Int64"),
+    (float,): ("float64", "float64"),
+    (str,): ("string", "string"),
+}
+"""Types of columns where no value is missing, and where some are."""
+
+
+@runtime_checkable
+class SharesFrame(Protocol):
+    """A model that stands in one table with others, which has the columns of them all."""
+
+    @staticmethod
+    def _frame_models_() -> tuple[type[Any], ...]: ...
+
+
+def to_pandas(items: Iterable[object]) -> pd.DataFrame:
+    """Return a row for each item: outcomes of uploads, records, files, a page of them.
+
+    Columns are named as the fields are, those of a model inside with its name before them
+    (``device_id``, ``seconds_hash``). Times are in UTC, enumerations and outcomes are categories,
+    whole numbers ``int64`` (``Int64`` where some are missing), other numbers ``float64`` and texts
+    ``string``.
+
+    Receipts and failures share one table, with the same columns whether or not a file has failed:
+    ``error_type`` and ``error`` say why, and are missing where ``outcome`` is not ``"failed"``.
+
+    :param items: What the rows are made of; it is gone over at once. What is no model of this
+        package goes into the one column ``item``.
+    :raises ModuleNotFoundError: pandas is missing (on import); the message says how to get it.
+    """
+    return frame_of(list(items), None)
 
 
 def frame_of(items: Values, model: type[Any] | None) -> pd.DataFrame:
@@ -19,27 +77,64 @@ def frame_of(items: Values, model: type[Any] | None) -> pd.DataFrame:
 
     :param model: What the items are; None when that is not known.
     """
-    if model is None and items:
-        model = type(items[0])
-    if model is None or not attrs.has(model):
+    models = _models_of(items) if model is None else [model]
+    if not models or not all(attrs.has(each) for each in models):
         return pd.DataFrame({"item": pd.Series(list(items), dtype="object")})
-    return pd.DataFrame(dict(_columns(model, items)))
+    columns: dict[str, _Column] = {}
+    for column in chain.from_iterable(_columns(each) for each in models):
+        known = columns.setdefault(column.name, column)
+        known.kinds = tuple(dict.fromkeys((*known.kinds, *column.kinds)))
+    return pd.DataFrame({name: column.series(items) for name, column in columns.items()})
 
 
-def _columns(model: type[Any], items: Values, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _models_of(items: Values) -> list[type[Any]]:
+    kinds = dict.fromkeys(type(item) for item in items)
+    shared = (kind._frame_models_() if issubclass(kind, SharesFrame) else (kind,) for kind in kinds)
+    return list(dict.fromkeys(chain.from_iterable(shared)))
+
+
+@attrs.define
+class _Column:
+    """One column, maybe of several models.
+
+    :ivar path: The fields that lead to its values.
+    :ivar kinds: What these may be.
+    :ivar shown: Makes of a value what stands in the column.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    kinds: tuple[Any, ...]
+    shown: Callable[[Any], Any] | None = None
+
+    def series(self, items: Values) -> pd.Series[Any]:
+        return _series(self.kinds, [self._value(item) for item in items])
+
+    def _value(self, item: Any) -> Any:
+        for name in self.path:  # an item, or a model inside it, may have no such field
+            item = getattr(item, name, None)
+        return item if self.shown is None or item is None else self.shown(item)
+
+
+def _columns(model: type[Any], prefix: str = "", path: tuple[str, ...] = ()) -> Iterator[_Column]:
     hints = get_type_hints(model)
     for field in attrs.fields(model):
-        if field.repr is False:  # a secret
-            continue
         kinds = _kinds(hints[field.name])
-        values = [None if item is None else getattr(item, field.name) for item in items]
+        if field.repr is False or kinds == (object,):  # a secret, or anything at all
+            continue
+        here = (*path, field.name)
         nested = next((kind for kind in kinds if attrs.has(kind)), None)
         if nested is not None:
             # device_info.create_time is told from the record's own as device_create_time
-            yield from _columns(nested, values, f"{field.name.removesuffix('_info')}_")
+            before = field.metadata.get(PREFIX, field.name.removesuffix("_info"))
+            yield from _columns(nested, f"{before}_", here)
             continue
         name = field.name if field.name.startswith(prefix) else f"{prefix}{field.name}"
-        yield name, _column(kinds, values)
+        if kinds == (Exception,):
+            yield _Column(f"{name}_type", here, (str,), lambda error: type(error).__name__)
+            yield _Column(name, here, (str,), str)
+            continue
+        yield _Column(name, here, kinds)
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:
@@ -47,33 +142,35 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
     return tuple(member for member in members if member is not NoneType)
 
 
-def _column(kinds: tuple[Any, ...], values: Values) -> pd.Series[Any]:
+def _series(kinds: tuple[Any, ...], values: Values) -> pd.Series[Any]:
     known = next((kind for kind in kinds if _is_enum(kind)), None)
     if known is not None:
-        return _names(known, values)
+        return _names([member.name for member in known], values)
+    if all(get_origin(kind) is Literal for kind in kinds):
+        return _names([word for kind in kinds for word in get_args(kind)], values)
     if kinds == (datetime,):
         moments = [None if value is None else value.astimezone(UTC) for value in values]
         return pd.Series(moments, dtype="datetime64[us, UTC]")
-    whole = not any(value is None for value in values)
-    if kinds == (bool,):
-        return pd.Series(values, dtype="bool" if whole else "boolean")
-    if kinds == (int,) and all(value is None or -(2**63) <= value < 2**63 for value in values):
-        # a number that is missing must not make the others inexact
-        return pd.Series(values, dtype="int64" if whole else "Int64")
-    if kinds == (str,):
-        return pd.Series(values, dtype="string")
-    return pd.Series(values, dtype="object")
+    if kinds == (int,) and any(not _is_machine_word(value) for value in values):
+        kinds = (object,)
+    whole, with_gaps = _TYPES.get(kinds, ("object", "object"))
+    # a number that is missing must not make the others inexact
+    dtype = with_gaps if any(value is None for value in values) else whole
+    return pd.Series(values, dtype=dtype)
 
 
-def _names(known: type[Enum], values: Values) -> pd.Series[Any]:
+def _is_machine_word(value: int | None) -> bool:
+    return value is None or -(2**63) <= value < 2**63
+
+
+def _names(known: Sequence[str], values: Values) -> pd.Series[Any]:
     """Return categories: the names of the members, then what this version does not know."""
     names = [
         value.name if isinstance(value, Enum) else None if value is None else str(value)
         for value in values
     ]
-    members = [member.name for member in known]
-    unknown = sorted({name for name in names if name is not None}.difference(members))
-    return pd.Series(pd.Categorical(names, categories=[*members, *unknown]))
+    unknown = sorted({name for name in names if name is not None}.difference(known))
+    return pd.Series(pd.Categorical(names, categories=[*known, *unknown]))
 
 
 def _is_enum(kind: Any) -> TypeGuard[type[Enum]]:

@@ -11,7 +11,6 @@ from anyio import to_thread
 
 from koodrive_async import html
 from koodrive_async.errors import InvalidArgument, PagingError
-from koodrive_async.extras import needed
 from koodrive_async.wording import count_text
 
 if TYPE_CHECKING:
@@ -150,8 +149,8 @@ class Pager(Generic[T]):
 
 
 def _load_frames() -> Callable[[Sequence[object], type[object] | None], pd.DataFrame]:
-    with needed("to_pandas()", "pandas", "notebook"):
-        from koodrive_async.frames import frame_of  # noqa: PLC0415 - of an extra, and slow
+    from koodrive_async.frames import frame_of  # noqa: PLC0415 - of an extra, and slow
+
     return frame_of
 
 

@@ -98,6 +98,7 @@ PUBLIC = [
     "UserInfo",
     "WrongEventLoop",
     "__version__",
+    "permitted_name",
     "plan_parts",
 ]
 

@@ -17,12 +17,12 @@ from starlette.requests import ClientDisconnect
 from examples.web_service.board import Board, Status, Upload
 from examples.web_service.body import Body, TooLarge
 from examples.web_service.lock_log import LockLog
-from examples.web_service.shared_session import SharedSession, Stopped
+from examples.web_service.shared_session import SharedSession, Stopped, begin_or_go_on
 from examples.web_service.wording import Busy, explain
 from koodrive_async import (
     FileStarted,
     KooDrive,
-    LockRefused,
+    KooDriveError,
     Module,
     PartRetried,
     Phase,
@@ -119,8 +119,8 @@ class Backups:
                     receipt = await self._upload(upload, body)
         except BaseException as error:
             why = explain(error, self._settings)
-            if isinstance(error, LockRefused):
-                self.board.set_status(record=None, record_state=None)
+            if isinstance(error, KooDriveError) and self.board.status.record_state == "waiting":
+                self.board.set_status(record_state=None)
             state = "cancelled" if isinstance(error, ClientDisconnect) else "failed"
             self.board.set(upload, state=state, error=why.text)
             if isinstance(error, Exception):
@@ -197,13 +197,9 @@ class Backups:
         if self._device_id is None:
             device = await self._drive.devices.bind(self._settings.device, name="web service")
             self._device_id = device.device_id
-        # a crash leaves a record and its lock: going on with the one takes over the other
-        left = None
         if self._record_may_be_left:
-            left = await self._drive.find_unfinished(self._device_id, MODULE)
-        return self._drive.backup(
-            self._device_id, MODULE, resume=None if left is None else left.record_id
-        )
+            return await begin_or_go_on(self._drive, self._device_id, MODULE)
+        return self._drive.backup(self._device_id, MODULE)
 
     def _on_waiting(self) -> None:
         self.board.set_status(record=None, record_state="waiting")

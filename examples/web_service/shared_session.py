@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
     from types import TracebackType
 
-    from koodrive_async import BackupSession, Event, Events
+    from koodrive_async import BackupSession, Event, Events, KooDrive, Module
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class SharedSession:
     Use it as ``async with SharedSession(...) as shared`` for the life of the application, and in
     each request ``async with shared.borrow() as session: await session.upload(...)``.
 
-    :param begin: Makes a session that nobody has entered yet.
+    :param begin: Makes a session that nobody has entered yet, such as :func:`begin_or_go_on`.
     :param idle: Seconds without a borrower after which the session is completed.
     :param longest: Seconds after which the session is lent no more, so that a busy service gives
         the lock back now and then. Who has it may finish; who comes waits for the next one.
@@ -153,6 +153,15 @@ class SharedSession:
                 self._on_event(event)
             except Exception:
                 logger.exception("an event of a backup was not understood")
+
+
+async def begin_or_go_on(drive: KooDrive, device_id: str, module: Module) -> BackupSession:
+    """Make a session that goes on with the record that a crash has left, if there is one.
+
+    Each service needs a device of its own, for a record that another one is at looks the same.
+    """
+    left = await drive.find_unfinished(device_id, module)
+    return drive.backup(device_id, module, resume=None if left is None else left.record_id)
 
 
 class _Loan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -14,6 +15,7 @@ _EXTRA = frozenset({"click", "pathspec", "rich", "tomlkit"})
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _open_closed_streams()
     before = hear_signals(leave)
     try:
         _run()
@@ -21,6 +23,14 @@ def main() -> None:
         # nothing is left to do that a signal could interrupt
         kept = (signal.SIG_IGN, None)
         restore({number: signal.SIG_DFL for number, was in before.items() if was not in kept})
+
+
+def _open_closed_streams() -> None:
+    """Let nothing else get the numbers of the standard streams: it would be written into."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - no path, and for good
 
 
 def _run() -> None:

@@ -42,12 +42,17 @@ class Access:
 
 
 def find_access(
-    values: Mapping[str, Value], profile: Profile | None, environ: Mapping[str, str]
+    values: Mapping[str, Value],
+    profile: Profile | None,
+    environ: Mapping[str, str],
+    *,
+    chosen_by: str = "",
 ) -> Access:
     """Find out where the service is and how to sign in there. It blocks.
 
     :param values: The settings.
     :param profile: Whose kept credentials are taken where the environment has none.
+    :param chosen_by: What chose it, such as ``--profile``.
     :raises ConfigurationError: Something is missing (all of it is listed), is given twice, or is
         kept for another service or user.
     """
@@ -69,8 +74,10 @@ def find_access(
         raise SettingsError(
             f"not set in the environment{place}: {', '.join(missing)}",
             hint="koodrive login asks for them and keeps them; to try without an account: "
-            "koodrive demo",
+            "koodrive emulator -- bash",
         )
+    if token or secret:
+        _check_meant_for(values, profile, environ, chosen_by)
     entrance = partial(Access, endpoint=str(endpoint.value), user_id=str(user_id.value))
     if token:
         return entrance(auth=BearerToken(token), credentials=_given("a token", TOKEN))
@@ -99,6 +106,26 @@ def find_access(
         credentials=how(value="a token that renews itself"),
         renewal=renewal,
     )
+
+
+def _check_meant_for(
+    values: Mapping[str, Value],
+    profile: Profile | None,
+    environ: Mapping[str, str],
+    chosen_by: str,
+) -> None:
+    """Send credentials of the environment to no other service, nor as another user.
+
+    :raises SettingsError: A profile without credentials goes before the environment that has them.
+    """
+    for name in ("endpoint", "user_id"):
+        value, other = values[name], environ.get(SETTINGS[name].variable, "").strip()
+        if profile and value.source is Source.PROFILE and other not in {"", value.value}:
+            raise SettingsError(
+                f"{chosen_by} {profile.name} has no credentials, and those of the environment go "
+                f"with {SETTINGS[name].variable}={other}",
+                hint=f"koodrive login --profile {profile.name}",
+            )
 
 
 def _vault(profile: Profile) -> Vault | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -11,17 +12,19 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.exceptions import Exit, NoArgsIsHelpError
 
 from koodrive_async import __version__
 from koodrive_async.cli.choosing import options_of_all, profile_option
 from koodrive_async.cli.exits import exit_code_of
 from koodrive_async.cli.interruption import Interrupted, interruptible
-from koodrive_async.cli.json_output import error_text, note_json, wants_json
+from koodrive_async.cli.json_output import asks_for_json, error_text, note_json, wants_json
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _LOG: Final = "koodrive_async"
+_RUNNING: Final = "koodrive_async.running"
 
 _COMMANDS: Final = {
     "backup": ("backup", "Back up PATH, a folder or a file."),
@@ -84,6 +87,22 @@ class _Commands(click.Group):
         _equip(cmd, profile=(name or cmd.name) not in _WITHOUT_SETTINGS)
         super().add_command(cmd, name)
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        as_json = asks_for_json(args)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except (click.ClickException, OSError) as error:
+            # what stands in front of a command is read here; the help, too, may find a full disk
+            if _is_for_click(error):
+                raise
+            raise _told(error, as_json=as_json) from None
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
         for name in getattr(ctx, "_protected_args", ()):
@@ -96,29 +115,30 @@ class _Commands(click.Group):
             return self._invoke(ctx)
 
     def _invoke(self, ctx: click.Context) -> Any:
-        note_json(ctx, ctx.args)
+        if asks_for_json(ctx.args):
+            note_json(ctx)
         try:
             return super().invoke(ctx)
         except Interrupted as interrupted:
             said = error_text(interrupted, as_json=True) if wants_json(ctx) else "interrupted"
             click.echo(said, err=True)
-            raise click.exceptions.Exit(interrupted.exit_code) from None
-        except click.ClickException as error:
-            if not wants_json(ctx):
-                raise  # click knows how to show it
-            raise _told(ctx, error, error.exit_code) from None
-        except (click.Abort, click.exceptions.Exit, BrokenPipeError):
-            # click knows what to do with these; the last is a reader such as ``head`` that has left
-            raise
-        except Exception as error:  # noqa: BLE001 - the end of the line: it becomes an exit code
-            if ctx.meta.get(_LOG):
+            raise Exit(interrupted.exit_code) from None
+        except Exception as error:
+            if _is_for_click(error):
+                raise
+            if ctx.meta.get(_LOG) and not isinstance(error, click.ClickException):
                 traceback.print_exception(error)
-            raise _told(ctx, error, exit_code_of(error)) from None
+            raise _told(error, as_json=wants_json(ctx), command=ctx.meta.get(_RUNNING)) from None
 
 
-def _told(ctx: click.Context, error: Exception, code: int) -> click.exceptions.Exit:
-    click.echo(error_text(error, as_json=wants_json(ctx)), err=True)
-    return click.exceptions.Exit(code)
+def _is_for_click(error: Exception) -> bool:
+    """Say whether click knows what to do: to show help, to end, or that a reader has left."""
+    return isinstance(error, NoArgsIsHelpError | Exit | BrokenPipeError)
+
+
+def _told(error: Exception, *, as_json: bool, command: str | None = None) -> Exit:
+    click.echo(error_text(error, as_json=as_json, command=command), err=True)
+    return Exit(error.exit_code if isinstance(error, click.ClickException) else exit_code_of(error))
 
 
 def _equip(command: click.Command, *, profile: bool) -> None:
@@ -141,7 +161,8 @@ def _debug_option() -> click.Option:
 
 
 def _debug(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    # one dictionary is shared by the contexts of group and command
+    # one dictionary is shared by the contexts of group and command, which comes later
+    ctx.meta[_RUNNING] = ctx.command_path
     if not wanted or ctx.meta.get(_LOG):
         return
     ctx.meta[_LOG] = True
@@ -168,8 +189,11 @@ def koodrive() -> None:
     Begin with koodrive login, which asks for the service and the credentials and keeps them in a
     profile. The environment goes before a profile: KOODRIVE_ENDPOINT, KOODRIVE_USER_ID, and
     KOODRIVE_TOKEN or both of KOODRIVE_APP_ID and KOODRIVE_APP_SECRET; KOODRIVE_PROFILE names
-    a profile. koodrive config explain says what holds. To try without an account: koodrive demo.
+    a profile; a profile that is typed goes before them. koodrive config explain says what holds. To
+    try without an account: koodrive emulator -- bash.
     """
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        click.get_current_context().color = False
     for stream in (sys.stdout, sys.stderr):
         # a file name that the terminal's encoding lacks must not end a backup
         if isinstance(stream, io.TextIOWrapper):

@@ -21,6 +21,11 @@ class Way(StrEnum):
     ACCOUNT = "account"
 
 
+_PROMPTS: Final = {
+    Way.TOKEN: "Token (the whole Authorization value, such as Bearer+...)",
+    Way.APP: "App secret",
+    Way.ACCOUNT: "Password",
+}
 _SECRETS: Final = {Way.TOKEN: "token", Way.APP: "app secret", Way.ACCOUNT: "password"}
 """What has to be kept from everybody else."""
 
@@ -95,7 +100,7 @@ def secret_of(way: Way, answers: Answers, *, from_stream: bool) -> str:
         if not any(option in each for each in answers.missing):
             answers.missing.append(option)
     answers.complete()
-    return ask(name.capitalize(), hidden=True)
+    return ask(_PROMPTS[way], hidden=True)
 
 
 def _only_line(name: str, text: str) -> str:

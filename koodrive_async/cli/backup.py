@@ -22,6 +22,7 @@ from koodrive_async.cli.json_output import (
     json_option,
     json_text,
     write_json,
+    write_warning,
 )
 from koodrive_async.cli.machine import this_machine
 from koodrive_async.cli.options import ConnectionsType, SizeType, module_option
@@ -31,10 +32,11 @@ from koodrive_async.cli.report import JsonLines, Lines
 from koodrive_async.cli.resuming import RepeatableCommand, called_again
 from koodrive_async.cli.rules import left_out_text, read_rules
 from koodrive_async.cli.running import run
-from koodrive_async.cli.settings import connect
+from koodrive_async.cli.settings import connect, current
 from koodrive_async.cli.wording import count_text, printable
 from koodrive_async.config import Limits, Timeouts
 from koodrive_async.errors import InvalidArgument
+from koodrive_async.upload.tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,24 +156,32 @@ def backup(
     """Back up PATH, a folder or a file.
 
     Anywhere but on a terminal each file has a line on standard output: outcome, bytes, SHA-256,
-    file id and path, separated by tabs; with --dry-run: upload, bytes, parts and path. Files that
-    fail are named on standard error, and the others go on.
+    file id and path, separated by tabs; with --dry-run: upload, bytes, parts and path, or leave
+    out, path and why. Files that fail are named on standard error, and the others go on.
 
     Patterns mean what they mean in a .gitignore, and the last one that matches decides: the file
     .koodriveignore in PATH comes first, then --exclude-from, then --exclude. What is not taken by
-    any --include is left out as well. Folders that are left out are not looked into, and symbolic
-    links, FIFOs, sockets and devices are never backed up.
+    any --include is left out as well. Those of a profile or of the environment hold too, and come
+    before all others. Folders that are left out are not looked into, and symbolic links, FIFOs,
+    sockets and devices are never backed up.
 
     With --json each line is an object whose "event" is begun (device_id, record_id, resumed),
     progress (once a second), finished (path, receipt), failed (path, error), or at the end done,
-    with the totals; with --dry-run planned (path, action, size, parts), failed or done.
+    with the totals; with --dry-run planned (path, action, size, parts, why), failed or done.
     """
     is_file = not path.is_dir()
     if is_file:
+        _refuse_what_is_no_file(path)
         _refuse_patterns(ctx)
     rules = None
     if not is_file:
-        rules = read_rules(path, include=include, exclude=exclude, exclude_from=exclude_from)
+        rules = read_rules(
+            path,
+            include=include,
+            exclude=exclude,
+            exclude_from=exclude_from,
+            standing=current().patterns(),
+        )
     if dry_run:
         _rehearse(path, is_file, rules, quiet=quiet, as_json=as_json)
         return
@@ -186,14 +196,15 @@ def backup(
         wanted=wanted,
         again=partial(called_again, ctx),
     )
+    display = _display(job, quiet=quiet, as_json=as_json)
     drive = connect(
         limits=_limits(connections, memory, bandwidth),
         timeouts=Timeouts(cleanup=_CLEANUP, lock=wait),
         journal=_journal(journal),
         verify_parts=verify,
+        say=display.remark if isinstance(display, Screen) else None,
     )
     last_words = LastWords(partial(_interrupted_text, job, as_json=as_json))
-    display = _display(job, quiet=quiet, as_json=as_json)
     began = time.perf_counter()
     try:
         with _telling_of_the_journal(as_json=as_json), display:
@@ -207,8 +218,15 @@ def backup(
         raise
     if not quiet:
         _write_end(job, time.perf_counter() - began, as_json=as_json)
+    _warn(path, rules, job.tally.files + job.tally.failed, as_json=as_json)
     if job.tally.failed:
         raise Failed(f"{count_text(job.tally.failed, 'file')} not backed up")
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    if not path.is_file():
+        kind = kind_of(path.stat().st_mode)
+        raise click.UsageError(f"{path} is a {kind}: only files and folders are backed up")
 
 
 def _refuse_patterns(ctx: click.Context) -> None:
@@ -228,8 +246,20 @@ def _rehearse(
     elif not quiet:
         _write_left_out(left_out_text(rehearsal.left_out))
         click.echo(f"plan\t{rehearsal.summary()}; nothing was sent")
+    found = rehearsal.files + rehearsal.failed
+    _warn(path, rules, found, as_json=as_json, wild_too=True)
     if rehearsal.failed:
         raise Failed(f"{count_text(rehearsal.failed, 'file')} could not be backed up")
+
+
+def _warn(
+    path: Path, rules: Rules | None, found: int, *, as_json: bool, wild_too: bool = False
+) -> None:
+    warnings = rules.warnings(wild_too=wild_too) if rules is not None else []
+    if not found:
+        warnings.append(f"nothing to back up in {printable(str(path))}")
+    for warning in warnings:
+        write_warning(warning, as_json=as_json)
 
 
 def _display(job: Job, *, quiet: bool, as_json: bool) -> Display:
@@ -278,9 +308,7 @@ def _telling_of_the_journal(*, as_json: bool) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         for record in heard:
-            text = printable(record.getMessage())
-            said = json_text({"warning": {"message": text}}) if as_json else f"warning: {text}"
-            click.echo(said, err=True)
+            write_warning(printable(record.getMessage()), as_json=as_json)
 
 
 def _journal(given: str) -> str | None:

@@ -15,15 +15,26 @@ _NAMED: Final = "koodrive_async.named_before"
 _ENDPOINT: Final = "Where the service is, for this once."
 _USER_ID: Final = "KooDrive user id, for this once."
 _APP_ID: Final = "AppId that goes with KOODRIVE_APP_SECRET, for this once."
+_PROXY: Final = "HTTP proxy; by default what HTTPS_PROXY and NO_PROXY say."
+_CA_FILE: Final = "Certificates to trust instead of the system's, in PEM form."
 
 
 def options_of_all() -> list[click.Parameter]:
     """Return the options that stand in front of any command."""
     return [
         profile_option(),
-        _connection_option("endpoint", "URL", _ENDPOINT),
-        _connection_option("user_id", "ID", _USER_ID),
-        _connection_option("app_id", "ID", _APP_ID),
+        _setting_option("endpoint", "URL", _ENDPOINT),
+        _setting_option("user_id", "ID", _USER_ID),
+        _setting_option("app_id", "ID", _APP_ID),
+        *network_options(),
+    ]
+
+
+def network_options() -> list[click.Parameter]:
+    """Return the options for the way to the service."""
+    return [
+        _setting_option("proxy", "URL|none", _PROXY),
+        _setting_option("ca_file", "FILE", _CA_FILE, click.Path(dir_okay=False)),
     ]
 
 
@@ -82,12 +93,15 @@ def _choose(ctx: click.Context, param: click.Parameter, name: str | None) -> Non
 def _has_settings(command: click.Command) -> bool:
     from koodrive_async.cli.known_settings import SETTINGS  # noqa: PLC0415 - not for --version
 
-    return any(param.name in SETTINGS for param in command.params)
+    return any(param.expose_value and param.name in SETTINGS for param in command.params)
 
 
-def _connection_option(name: str, metavar: str, purpose: str) -> click.Option:
+def _setting_option(
+    name: str, metavar: str, purpose: str, kind: click.ParamType[str] = click.STRING
+) -> click.Option:
     return click.Option(
         [f"--{name.replace('_', '-')}"],
+        type=kind,
         metavar=metavar,
         expose_value=False,
         callback=_take,
@@ -98,9 +112,17 @@ def _connection_option(name: str, metavar: str, purpose: str) -> click.Option:
 def _take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     if ctx.resilient_parsing or value is None or param.name is None:
         return
-    from koodrive_async.cli.settings import ARGUMENTS  # noqa: PLC0415 - not for --version
+    from koodrive_async.cli.known_settings import (  # noqa: PLC0415 - not for --version
+        SETTINGS,
+        check_argument,
+    )
+    from koodrive_async.cli.settings import ARGUMENTS  # noqa: PLC0415 - the same
 
-    ctx.meta.setdefault(ARGUMENTS, {})[param.name] = value
+    try:
+        checked = check_argument(SETTINGS[param.name], value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+    ctx.meta.setdefault(ARGUMENTS, {})[param.name] = checked
     _note(ctx, param, value)
 
 

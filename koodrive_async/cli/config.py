@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import click
 
 from koodrive_async.cli.choosing import complete_profile
-from koodrive_async.cli.json_output import json_option, write_json
-from koodrive_async.cli.known_settings import SETTINGS, SettingsError, Source, Value
-from koodrive_async.cli.output import Field, write_items
+from koodrive_async.cli.defaults import default_values
+from koodrive_async.cli.json_output import json_option, write_done, write_json
+from koodrive_async.cli.known_settings import (
+    SETTINGS,
+    SettingsError,
+    Source,
+    Value,
+    check_argument,
+)
+from koodrive_async.cli.output import Field, quiet_option, write_items
 from koodrive_async.cli.profile_file import change_default
 from koodrive_async.cli.profiles import config_path, read_profiles
-from koodrive_async.cli.settings import ARGUMENTS, CHOSEN, read_settings
+from koodrive_async.cli.settings import (
+    ARGUMENTS,
+    CHOSEN,
+    read_settings,
+    read_without_profile,
+)
 from koodrive_async.cli.wording import printable
 from koodrive_async.errors import ConfigurationError
 
@@ -33,11 +46,12 @@ def config() -> None:
     """Look at the settings, and the profiles that they come from.
 
     The configuration file has a table for each profile, such as [profiles.work], with endpoint,
-    user_id, app_id, and what one sets once of the options of other commands: module, connections,
-    memory, bandwidth, journal, device_name, machine_code, include, exclude, exclude_from, verify,
-    wait. Secrets are kept elsewhere, by koodrive login. An argument goes before the environment,
-    where each has a name such as KOODRIVE_MEMORY, and the environment before the profile. The
-    profile is that of --profile, of KOODRIVE_PROFILE, or of the line default = "NAME".
+    user_id, app_id; the way there: proxy, ca_file, client_cert, client_key, truststore; and what
+    one sets once of the options of other commands: module, connections, memory, bandwidth, journal,
+    device_name, machine_code, include, exclude, exclude_from, verify, wait. Secrets are kept
+    elsewhere, by koodrive login. An argument goes before the environment, where each has a name
+    such as KOODRIVE_MEMORY, and the environment before the profile. The profile is that of
+    --profile, of KOODRIVE_PROFILE, or of the line default = "NAME".
     """
 
 
@@ -50,15 +64,20 @@ def explain(ctx: click.Context, as_json: bool) -> None:
     Takes the options of other commands, to see what they would do. Secrets are not shown, only
     where they are. Anywhere but on a terminal: setting, value, source and place, separated by
     tabs. With --json one object: file, profile, chosen_by, and settings, an object of value,
-    source and where for each. The exit code is 3 when something is missing.
+    source and where for each; a value is null where there is none. The exit code is 3 when
+    something is missing, or the file is wrong: then the rest is told nevertheless.
     """
-    settings = read_settings(ctx.meta.get(ARGUMENTS, {}), ctx.meta.get(CHOSEN))
+    arguments = ctx.meta.get(ARGUMENTS, {})
     missing: ConfigurationError | None = None
     credentials = Value(name="credentials", value=None, source=Source.DEFAULT)
     try:
+        settings = read_settings(arguments, ctx.meta.get(CHOSEN))
+    except ConfigurationError as error:
+        missing, settings = error, read_without_profile(arguments)
+    try:
         credentials = settings.access().credentials
     except ConfigurationError as error:
-        missing = error
+        missing = missing or error
     values = [*settings.values.values(), credentials]
     if as_json:
         write_json(_as_object(settings, values))
@@ -69,10 +88,15 @@ def explain(ctx: click.Context, as_json: bool) -> None:
         raise missing
 
 
-@config.command()
-def path() -> None:
-    """Print the path of the configuration file, which need not be there."""
-    click.echo(config_path())
+@config.command(short_help="Print the path of the configuration file.")
+@json_option
+def path(as_json: bool) -> None:
+    """Print the path of the configuration file, which need not be there.
+
+    With --json one object: file.
+    """
+    file = config_path()
+    write_done({"file": file}, str(file), as_json=as_json)
 
 
 @config.command("list")
@@ -104,15 +128,22 @@ def list_(as_json: bool) -> None:
 
 @config.command()
 @click.argument("name", shell_complete=complete_profile)
-def use(name: str) -> None:
-    """Use the profile NAME when none is named."""
+@quiet_option
+@json_option
+def use(name: str, quiet: bool, as_json: bool) -> None:
+    """Use the profile NAME when none is named.
+
+    With --json one object: file, default.
+    """
     profiles = read_profiles(config_path())
     if name not in profiles.names:
         raise SettingsError(
             f"{profiles.file}: no profile {name!r}", hint="koodrive config list shows what there is"
         )
     change_default(profiles.file, name)
-    click.echo(f"profile {name} is used when none is named")
+    if not quiet:
+        text = f"profile {name} is used when none is named"
+        write_done({"file": profiles.file, "default": name}, text, as_json=as_json)
 
 
 def _getter(key: str) -> Callable[[dict[str, str]], str | None]:
@@ -122,8 +153,14 @@ def _getter(key: str) -> Callable[[dict[str, str]], str | None]:
 def _text(value: Value) -> object:
     if value.given:
         return value.text
+    if default := attrs.evolve(value, value=_default(value)).text:
+        return default
     setting = SETTINGS.get(value.name)
     return setting and setting.default
+
+
+def _default(value: Value) -> object:
+    return default_values().get(value.name)
 
 
 def _source(value: Value) -> str:
@@ -145,7 +182,7 @@ def _as_object(settings: Settings, values: Sequence[Value]) -> dict[str, object]
         "chosen_by": settings.chosen_by or None,
         "settings": {
             value.name: {
-                "value": value.value if value.given else _text(value),
+                "value": value.plain if value.given else _default(value),
                 "source": _source(value),
                 "where": value.where or None,
             }
@@ -175,11 +212,10 @@ def _take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     name = (param.name or "").removeprefix(_NAME)
     if value is None or value == () or ctx.resilient_parsing:
         return
-    setting = SETTINGS[name]
     try:
-        checked = setting.check(setting.from_text(value) if isinstance(value, str) else value)
-    except ValueError:
-        raise click.BadParameter(f"it must be {setting.takes}", ctx, param) from None
+        checked = check_argument(SETTINGS[name], value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
     ctx.meta[ARGUMENTS] = ctx.meta.get(ARGUMENTS, {}) | {name: checked}
 
 

@@ -76,7 +76,7 @@ def demo(path: Path | None, rules: tuple[str, ...], quiet: bool, as_json: bool) 
     elif not quiet:
         _tell(differences)
     if differences:
-        raise Failed(f"{count_text(len(differences), 'file')} of {trial.count} not equal")
+        raise Failed(trial.verdict(differences))
 
 
 def _tell(differences: Sequence[Difference]) -> None:
@@ -122,6 +122,12 @@ class Trial:
         """Files that have to come back."""
         return len(self.files)
 
+    def verdict(self, differences: Sequence[Difference]) -> str:
+        """Return in one line what is not the same."""
+        if other := self.count - self.equal(differences):
+            return f"{other:,} of {count_text(self.count, 'file')} not equal"
+        return f"{count_text(len(differences), 'file')} came back that were not there"
+
     def facts(self, differences: Sequence[Difference]) -> dict[str, object]:
         """Return what came of it for JSON."""
         device_id, record_id = self._record or (None, None)
@@ -130,7 +136,7 @@ class Trial:
             "size": self.tally.hashing.total or 0,
             "device_id": device_id,
             "record_id": record_id,
-            "equal": self._equal(differences),
+            "equal": self.equal(differences),
             "differences": [attrs.asdict(difference) for difference in differences],
         }
 
@@ -179,11 +185,12 @@ class Trial:
         # why a file was not backed up says more than that it did not come back
         why = {failure.path: failure for failure in self._failures}
         differences = [why.pop(each.path, each) for each in differences] + list(why.values())
-        equal, files = self._equal(differences), count_text(self.count, "file")
+        equal, files = self.equal(differences), count_text(self.count, "file")
         await self._say("compared", f"{equal:,} of {files} equal in size and SHA-256")
         return differences
 
-    def _equal(self, differences: Sequence[Difference]) -> int:
+    def equal(self, differences: Sequence[Difference]) -> int:
+        """Return how many of the files came back as they are."""
         return self.count - len({each.path for each in differences} & set(self.files))
 
     async def _bind(self, drive: KooDrive) -> str:

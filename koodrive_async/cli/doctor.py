@@ -10,22 +10,26 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import attrs
 import click
+import yarl
 
 from koodrive_async import __version__
 from koodrive_async.cli.exits import ExitCode
 from koodrive_async.cli.json_output import json_option, write_json
+from koodrive_async.cli.known_settings import PROXY_OF_ENVIRONMENT
 from koodrive_async.cli.running import run
 from koodrive_async.cli.settings import connect, current
 from koodrive_async.cli.wording import count_text, hint, printable, reason, speed_text
 from koodrive_async.config import RetryPolicy, Timeouts
 from koodrive_async.errors import ApiError, ConfigurationError, KooDriveError, TransportError
 from koodrive_async.hashing import Sha256, backend
+from koodrive_async.transport.proxy import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from koodrive_async.cli.access import Access
     from koodrive_async.cli.known_settings import Value
+    from koodrive_async.cli.network import Network
     from koodrive_async.client import KooDrive
 
 _BLOCK: Final = 2**20
@@ -104,6 +108,7 @@ def _checks() -> Iterator[Check]:
         return
     yield _origin(access.credentials)
     yield Check("settings", f"{access.endpoint}, signing in with {access.credentials.value}")
+    yield run(lambda: _way(access, settings.network()))
     yield from run(lambda: _service(drive, access))
 
 
@@ -113,6 +118,22 @@ def _of_settings(error: Exception) -> Check:
 
 def _origin(value: Value) -> Check:
     return Check(value.name, f"{value.text} ({value.source}: {value.where})")
+
+
+async def _way(access: Access, network: Network) -> Check:
+    url = yarl.URL(access.endpoint)
+    tls = url.scheme == "https"
+    try:
+        proxy = await Proxies(network.proxy).toward(tls, url.host or "", url.port or 0)
+    except ConfigurationError as error:
+        return Check("network", reason(error), "correct it, or koodrive --proxy none doctor")
+    if proxy is None:
+        through = "no proxy"
+    elif network.proxy == PROXY_OF_ENVIRONMENT:
+        through = f"through the proxy {proxy.name}, which {proxy.named_by} names"
+    else:
+        through = f"through the proxy {proxy.name}"
+    return Check("network", f"{through}; {network.trusted if tls else 'http: no certificates'}")
 
 
 def _hashing() -> Check:

@@ -107,8 +107,8 @@ def leads_out(path: str) -> str | None:
     if ".." in re.split(r"[/\\]", path):
         return "it goes up with '..'"
     there = PureWindowsPath(path)  # which takes both kinds of slashes
-    # on other systems "Q: what now" is a name like any other
-    if there.root or (there.drive and os.name == "nt"):
+    # on other systems "Q: what now" and "\\xff.txt" are names like any other
+    if path.startswith("/") or (os.name == "nt" and (there.root or there.drive)):
         return "it is absolute"
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from collections import Counter
 from itertools import groupby
@@ -14,12 +15,13 @@ import attrs
 from anyio import to_thread
 
 from koodrive_async.cli.json_output import error_object, json_text
+from koodrive_async.cli.output import row_text
 from koodrive_async.cli.report import failure_text
 from koodrive_async.cli.rules import left_out_facts
 from koodrive_async.cli.wording import count_text, printable, size_text
 from koodrive_async.errors import InvalidArgument
 from koodrive_async.upload import UploadFailure, UploadItem, plan_parts
-from koodrive_async.upload.tree import tree_items
+from koodrive_async.upload.tree import path_text, tree_items
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -47,6 +49,18 @@ class PlannedFile:
     parts: int
 
 
+@attrs.frozen(order=True)
+class LeftOutPath:
+    """A file, or a folder with all that is in it, which would be left out.
+
+    :ivar path: Relative to what is backed up.
+    :ivar why: Why.
+    """
+
+    path: str
+    why: LeftOut
+
+
 @attrs.define(kw_only=True)
 class Rehearsal:
     """A backup that looks at files and sends nothing.
@@ -62,6 +76,7 @@ class Rehearsal:
     parts: int = 0
     failed: int = 0
     left_out: Counter[LeftOut] = attrs.field(factory=Counter)
+    _leaving: list[LeftOutPath] = attrs.field(factory=list)
 
     async def run(self, display: Display, *, as_json: bool) -> None:
         """Tell of every file what would become of it.
@@ -77,6 +92,9 @@ class Rehearsal:
                 if display.wants_lines or fails:
                     to_err = fails and not (as_json and display.wants_lines)
                     await display.line(text, err=to_err)
+            leaving, self._leaving = self._leaving, []
+            if leaving and display.wants_lines:
+                await display.line("\n".join(map(text_of, sorted(leaving))))
 
     def summary(self) -> str:
         """Return what would happen in one line."""
@@ -99,15 +117,20 @@ class Rehearsal:
 
     async def _bunches(self) -> AsyncIterator[list[UploadItem | UploadFailure]]:
         if self.is_file:
-            yield [UploadItem(source=self.path, description=self.path.name)]
+            yield [UploadItem(source=self.path, description=path_text(self.path.name))]
             return
         bunch = []
-        async for item in tree_items(self.path, rules=self.rules, left_out=self.left_out):
+        async for item in tree_items(
+            self.path, rules=self.rules, left_out=self.left_out, on_left_out=self._leave
+        ):
             bunch.append(item)
             if len(bunch) == _BUNCH:
                 yield bunch
                 bunch = []
         yield bunch
+
+    def _leave(self, path: str, why: LeftOut) -> None:
+        self._leaving.append(LeftOutPath(path, why))
 
     def _count(self, looked_at: Iterable[PlannedFile | UploadFailure]) -> None:
         for each in looked_at:
@@ -128,7 +151,7 @@ def _look_at_one(item: UploadItem) -> PlannedFile | UploadFailure:
     try:
         if not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        size = path.stat().st_size
+        size = _size(path)
         return PlannedFile(
             path=item.description or path.name, size=size, parts=len(plan_parts(size))
         )
@@ -136,21 +159,35 @@ def _look_at_one(item: UploadItem) -> PlannedFile | UploadFailure:
         return UploadFailure(source=path, name=path.name, error=error, description=item.description)
 
 
-def _text_line(each: PlannedFile | UploadFailure) -> str:
+def _size(path: Path) -> int:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return status.st_size
+
+
+def _text_line(each: PlannedFile | LeftOutPath | UploadFailure) -> str:
     if isinstance(each, UploadFailure):
         return f"would fail: {failure_text(each)}"
-    return f"{each.action}\t{each.size}\t{each.parts}\t{printable(each.path)}"
+    if isinstance(each, LeftOutPath):
+        return row_text("leave out", each.path, each.why)
+    return row_text(each.action, each.size, each.parts, each.path)
 
 
-def _person_line(each: PlannedFile | UploadFailure) -> str:
+def _person_line(each: PlannedFile | LeftOutPath | UploadFailure) -> str:
     if isinstance(each, UploadFailure):
         return _text_line(each)
+    if isinstance(each, LeftOutPath):
+        return f"leave out  {printable(each.path)} ({each.why})"
     parts = count_text(each.parts, "part")
     return f"{each.action}  {size_text(each.size):>8}  {parts:>9}  {printable(each.path)}"
 
 
-def _json_line(each: PlannedFile | UploadFailure) -> str:
+def _json_line(each: PlannedFile | LeftOutPath | UploadFailure) -> str:
     if isinstance(each, UploadFailure):
         path = each.description or str(each.source)
         return json_text({"event": "failed", "path": path, "error": error_object(each.error)})
+    if isinstance(each, LeftOutPath):
+        facts = {"path": each.path, "action": "leave out", "why": each.why}
+        return json_text({"event": "planned", **facts})
     return json_text({"event": "planned", **attrs.asdict(each)})

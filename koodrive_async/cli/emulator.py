@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import tempfile
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.request import getproxies, proxy_bypass
 
 import anyio
 import click
+import yarl
 from anyio import to_thread
 
 from koodrive_async.cli.child import run_child
 from koodrive_async.cli.json_output import json_option, write_json
+from koodrive_async.cli.known_settings import NO_PROXY_AT_ALL
 from koodrive_async.cli.output import quiet_option
 from koodrive_async.cli.running import run
 from koodrive_async.emulator import Emulator, Faults
@@ -115,7 +119,7 @@ def emulator(
     commands work, koodrive emulator -- pytest runs tests. The exit code is that of COMMAND.
 
     Without COMMAND it writes only the variables that point a client at it, as a shell sets them,
-    to standard output; with --json one object: url, directory, environment.
+    to standard output; with --json one object: url, directory, environment. No proxy is in between.
     """
     with ExitStack() as stack:
         where = directory or Path(stack.enter_context(_temporary_directory()))
@@ -131,15 +135,15 @@ def emulator(
         )
         stack.enter_context(service)
         if command:
-            if not quiet:
+            if not (quiet or as_json):
                 told = f"emulator: {service.url} serves what is in {where} to {command[0]}"
                 click.echo(told, err=True)
-            code = run_child(command, service.environment())
+            code = run_child(command, environment_of(service))
             raise click.exceptions.Exit(code)
         try:
             run(partial(_serve, service, where, quiet=quiet, as_json=as_json))
         except KeyboardInterrupt:
-            if not quiet:
+            if not (quiet or as_json):
                 click.echo("emulator: stopped", err=True)
 
 
@@ -149,16 +153,29 @@ async def _serve(service: Emulator, where: Path, *, quiet: bool, as_json: bool) 
 
 
 def _announce(service: Emulator, where: Path, *, quiet: bool, as_json: bool) -> None:
-    environment = service.environment()
+    environment = environment_of(service)
     if as_json:
         write_json({"url": service.url, "directory": where.absolute(), "environment": environment})
     else:
         lines = (f"export {name}={shlex.quote(value)}" for name, value in environment.items())
         # in one piece: whoever reads it reads all of it, or nothing
         click.echo("\n".join(lines))
-    if not quiet:
+    if not (quiet or as_json):
         told = f"emulator: {service.url} serves what is in {where}; Ctrl-C stops it"
         click.echo(told, err=True)
+
+
+def environment_of(service: Emulator) -> dict[str, str]:
+    """Return the variables that point a client at an emulator, past the proxies that there are."""
+    # of a profile, too, the proxy leads elsewhere
+    found = service.environment() | {"KOODRIVE_PROXY": NO_PROXY_AT_ALL}
+    url = yarl.URL(service.url)
+    host = url.host or ""
+    if {url.scheme, "all"} & getproxies().keys() and not proxy_bypass(host):
+        # clients in other programs have this alone; who looks at both prefers small letters
+        name = "no_proxy" if "no_proxy" in os.environ else "NO_PROXY"
+        found[name] = ",".join(filter(None, (os.environ.get(name), host)))
+    return found
 
 
 def faults_of(rules: tuple[str, ...]) -> Faults:

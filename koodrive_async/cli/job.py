@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import attrs
 
 from koodrive_async.cli.report import Report
@@ -16,6 +16,7 @@ from koodrive_async.cli.uploading import Tally, upload_path
 from koodrive_async.cli.wording import count_text
 from koodrive_async.errors import KooDriveError
 from koodrive_async.tasks import task_group
+from koodrive_async.upload import Totals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -62,6 +63,7 @@ class Job:
     record_id: str | None = None
     tally: Tally = attrs.field(factory=Tally)
     left_out: Counter[LeftOut] = attrs.field(factory=Counter)
+    _totals: Totals = attrs.field(factory=Totals, init=False)
 
     async def run(self, drive: KooDrive, display: Display, voice: Voice) -> None:
         """Back everything up.
@@ -162,16 +164,26 @@ class Job:
             yield
             return
         # what is being written when all is over is written to its end: nothing comes after "done"
+        over = anyio.Event()
         async with task_group() as group, aclosing(session.events()) as events:
-            group.start_soon(self._tell_progress, events, voice)
-            yield
+            group.start_soon(self._listen, events)
+            group.start_soon(self._tell_progress, over, voice)
+            try:
+                yield
+            finally:
+                over.set()
 
-    async def _tell_progress(self, events: Events, voice: Voice) -> None:
-        due = time.monotonic() + PROGRESS_EVERY
+    async def _listen(self, events: Events) -> None:
         async for event in events:
-            if time.monotonic() >= due:
-                await voice.progress(event.totals, self.tally.hashing.total)
-                due = time.monotonic() + PROGRESS_EVERY
+            self._totals = event.totals
+
+    async def _tell_progress(self, over: anyio.Event, voice: Voice) -> None:
+        while not over.is_set():
+            with anyio.move_on_after(PROGRESS_EVERY):
+                await over.wait()
+                return
+            # also when nothing has happened: whoever reads should see that we live
+            await voice.progress(self._totals, self.tally.hashing.total)
 
     def _facts(self) -> dict[str, object]:
         return {

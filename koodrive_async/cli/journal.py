@@ -142,7 +142,10 @@ def _opened(path: Path) -> Iterator[JournalStore]:
 def _forget(store: JournalStore, locks: RecordLocks, record_id: str) -> list[str]:
     found = [each for each in store.overview() if each.record.record_id == record_id]
     if not found:
-        raise Failed(f"record {printable(record_id)} is not in the journal")
+        raise Failed(
+            f"record {printable(record_id)} is not in the journal",
+            hint="koodrive journal lists those that are",
+        )
     for each in found:
         account = each.record.account
         try:

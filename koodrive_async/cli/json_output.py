@@ -11,14 +11,15 @@ import json
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from koodrive_async.cli.wording import hint, reason
+from koodrive_async.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _JSON: Final = "koodrive_async.json"
 
@@ -40,15 +41,19 @@ def wants_json(ctx: click.Context) -> bool:
     return bool(ctx.meta.get(_JSON))
 
 
-def note_json(ctx: click.Context, arguments: Iterable[str]) -> None:
-    """Remember whether arguments ask for JSON, also where they turn out to be wrong."""
-    if "--json" in takewhile(lambda argument: argument != "--", arguments):
-        ctx.meta[_JSON] = True
+def asks_for_json(arguments: Iterable[str]) -> bool:
+    """Say whether arguments ask for JSON, also where they turn out to be wrong."""
+    return "--json" in takewhile(lambda argument: argument != "--", arguments)
+
+
+def note_json(ctx: click.Context) -> None:
+    """Remember that JSON is wanted."""
+    ctx.meta[_JSON] = True
 
 
 def _note_json(ctx: click.Context, _: click.Parameter, wanted: bool) -> bool:
     if wanted:
-        ctx.meta[_JSON] = True
+        note_json(ctx)
     return wanted
 
 
@@ -62,12 +67,26 @@ def write_json(value: object) -> None:
     click.echo(json_text(value))
 
 
-def error_object(error: BaseException) -> dict[str, object]:
-    """Return what went wrong for :func:`json_text`; what an error does not have is null."""
+def write_done(facts: Mapping[str, object], text: str, *, as_json: bool) -> None:
+    """Write what a command has done to standard output, as one object or in words."""
+    click.echo(json_text(facts) if as_json else text)
+
+
+def write_warning(text: str, *, as_json: bool) -> None:
+    """Write what somebody should know, although the command goes on, to standard error."""
+    said = json_text({"warning": {"message": text}}) if as_json else f"warning: {text}"
+    click.echo(said, err=True)
+
+
+def error_object(error: BaseException, command: str | None = None) -> dict[str, object]:
+    """Return what went wrong for :func:`json_text`; what an error does not have is null.
+
+    :param command: What was called, when it may have been called wrongly.
+    """
     return {
         "type": type(error).__name__,
         "message": reason(error),
-        "hint": hint(error),
+        "hint": _advice(error, command),
         "code": getattr(error, "code", None) or None,
         "status": getattr(error, "status", None),
         "trace_id": getattr(error, "trace_id", None),
@@ -75,19 +94,32 @@ def error_object(error: BaseException) -> dict[str, object]:
 
 
 class Failed(click.ClickException):
-    """The command has done what it could, and something of it failed."""
+    """The command has done what it could, and something of it failed.
 
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Write it to standard error, as every other error is written."""
-        click.echo(error_text(self, as_json=False), file=file, err=file is None)
+    :ivar hint: What to do.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
-def error_text(error: BaseException, *, as_json: bool) -> str:
-    """Return the line on standard error that says what ended a command."""
+def error_text(error: BaseException, *, as_json: bool, command: str | None = None) -> str:
+    """Return the line on standard error that says what ended a command.
+
+    :param command: What was called.
+    """
     if as_json:
-        return json_text({"error": error_object(error)})
-    advice = hint(error)
+        return json_text({"error": error_object(error, command)})
+    advice = _advice(error, command)
     return f"error: {reason(error)}" + (f"; hint: {advice}" if advice else "")
+
+
+def _advice(error: BaseException, command: str | None) -> str | None:
+    if (advice := hint(error)) is not None:
+        return advice
+    wrong = isinstance(error, click.UsageError | InvalidArgument)
+    return f"see {command} --help" if wrong and command else None
 
 
 def _plain(value: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,13 @@ CONFIG: Final = "KOODRIVE_CONFIG"
 PROFILE: Final = "KOODRIVE_PROFILE"
 """The environment variable that names the profile."""
 
+NO_PROXY_AT_ALL: Final = "none"
+"""What the setting ``proxy`` is when nothing leads through one."""
+
+PROXY_OF_ENVIRONMENT: Final = "env"
+"""What it is when the environment says which: ``HTTPS_PROXY`` and the like."""
+
+_NO_URL: Final = frozenset({NO_PROXY_AT_ALL, PROXY_OF_ENVIRONMENT})
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off"})
 
@@ -38,6 +46,7 @@ class Setting:
     :ivar from_text: Returns what a text of the environment stands for.
     :ivar default: What holds where nobody says anything, in words; None where it has to be given.
     :ivar is_file: Whether it names a file, which may begin with ``~``.
+    :ivar may_hold_secret: Whether any wrong value may have a password in it.
     """
 
     name: str
@@ -46,6 +55,7 @@ class Setting:
     from_text: Callable[[str], object] = str
     default: str | None = None
     is_file: bool = False
+    may_hold_secret: bool = False
 
     @property
     def takes_many(self) -> bool:
@@ -57,6 +67,10 @@ class Setting:
         """Whether it is true or false."""
         return self.check is _flag
 
+    def can_be_shown(self, wrong: object) -> bool:
+        """Say whether there is no password in a value that is not allowed."""
+        return not self.may_hold_secret and "@" not in str(wrong)
+
     @property
     def variable(self) -> str:
         """The environment variable."""
@@ -66,6 +80,24 @@ class Setting:
     def option(self) -> str:
         """The option of the command."""
         return f"--{self.name.replace('_', '-')}"
+
+
+@attrs.frozen
+class ProxyUrl:
+    """The URL of a proxy, which shows neither user nor password.
+
+    :ivar url: The whole of it.
+    """
+
+    url: str = attrs.field(repr=False)
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether there is a user or password in it."""
+        return "@" in self.url
+
+    def __str__(self) -> str:
+        return re.sub("(?s)(?<=//).*@|^(?!.*//).*@", "***@", self.url)
 
 
 class SettingsError(ConfigurationError):
@@ -93,7 +125,7 @@ class Value:
     """What a setting is and who says so.
 
     :ivar name: The setting, or ``credentials``.
-    :ivar value: None where only the default is known, in words. Never a secret.
+    :ivar value: None where only the default is known, in words. Never shows a secret.
     :ivar where: The option, the variable, or the profile with its file; empty for a default.
     """
 
@@ -108,9 +140,42 @@ class Value:
         return self.source is not Source.DEFAULT
 
     @property
+    def many(self) -> tuple[str, ...]:
+        """The texts of a list."""
+        return self.value if isinstance(self.value, tuple) else ()
+
+    @property
+    def plain(self) -> object:
+        """The value without secrets, as JSON can have it."""
+        return str(self.value) if isinstance(self.value, ProxyUrl) else self.value
+
+    @property
     def text(self) -> str:
-        """The value in one line."""
+        """The value in one line; empty where there is none."""
+        if isinstance(self.value, bool):
+            return str(self.value).lower()
+        if isinstance(self.value, float):
+            return f"{self.value:g}"
+        if self.value is None:
+            return ""
         return ", ".join(self.value) if isinstance(self.value, tuple) else str(self.value)
+
+
+def check_argument(setting: Setting, value: object) -> object:
+    """Return a value of the command line as it is used.
+
+    :raises ValueError: It is not allowed; with what is.
+    """
+    try:
+        checked = setting.check(setting.from_text(value) if isinstance(value, str) else value)
+    except ValueError:
+        raise ValueError(f"it must be {setting.takes}") from None
+    if isinstance(checked, ProxyUrl) and checked.has_secret:
+        raise ValueError(
+            "a password is never an argument, which others on the machine can see: "
+            f"{setting.variable} may have it"
+        )
+    return located(setting, checked, Path.cwd())
 
 
 def located(setting: Setting, value: object, folder: Path) -> object:
@@ -131,9 +196,29 @@ def _text(value: object) -> str:
     return value.strip()
 
 
+def _endpoint(value: object) -> str:
+    text = _text(value)
+    if "@" in text:
+        raise ValueError(text)  # there is no place for a password, and it would be shown
+    return text
+
+
 def _file_or_off(value: object) -> str:
     text = _text(value)
     return "off" if text.lower() == "off" else text
+
+
+def _proxy(value: object) -> object:
+    text = _text(value)
+    if text.lower() in _NO_URL:
+        return text.lower()
+    from koodrive_async.transport.proxy import Proxy  # noqa: PLC0415 - only where there is one
+
+    try:
+        Proxy.of(text)
+    except ConfigurationError:
+        raise ValueError from None
+    return ProxyUrl(text)
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -189,11 +274,41 @@ _MODULES: Final = ", ".join(module.name.lower() for module in Module)
 _PATTERNS: Final = "a list of patterns"
 
 CONNECTION: Final = (
-    Setting(name="endpoint", takes="a URL such as https://host", check=_text),
+    Setting(name="endpoint", takes="a URL such as https://host", check=_endpoint),
     Setting(name="user_id", takes="a KooDrive user id, as text", check=_text),
     Setting(name="app_id", takes="an AppId, as text", check=_text, default="none: a token"),
 )
 """Where the service is, and who signs in."""
+
+NETWORK: Final = (
+    Setting(
+        name="proxy",
+        takes='the URL of an HTTP proxy such as http://host:3128 (none of https or SOCKS), "none", '
+        'or "env"',
+        check=_proxy,
+        default="what HTTPS_PROXY and NO_PROXY of the environment say",
+        may_hold_secret=True,
+    ),
+    Setting(
+        name="ca_file",
+        takes="a PEM file",
+        check=_text,
+        default="the certificates that the system trusts",
+        is_file=True,
+    ),
+    Setting(name="client_cert", takes="a PEM file", check=_text, default="none", is_file=True),
+    Setting(
+        name="client_key",
+        takes="a PEM file",
+        check=_text,
+        default="in the client_cert",
+        is_file=True,
+    ),
+    Setting(
+        name="truststore", takes="true or false", check=_flag, from_text=_flag_of, default="false"
+    ),
+)
+"""The way to the service: through which proxy, whom to trust, and whom to be."""
 
 BACKUP: Final = (
     Setting(name="module", takes=f"one of {_MODULES}", check=_module, default="folder"),
@@ -246,5 +361,5 @@ BACKUP: Final = (
 )
 """Options of commands that somebody may want to set once."""
 
-SETTINGS: Final = {setting.name: setting for setting in CONNECTION + BACKUP}
+SETTINGS: Final = {setting.name: setting for setting in CONNECTION + NETWORK + BACKUP}
 """All of them by name."""

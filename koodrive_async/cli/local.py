@@ -20,8 +20,13 @@ def local_files(path: Path) -> dict[str, Path]:
     Symbolic links are not followed. It blocks.
     """
     if not path.is_dir():
-        return {path.name: path}
-    return {file.relative_to(path).as_posix(): file for file, _ in _below(path, None)}
+        return {_text(path.name): path}
+    return {_text(file.relative_to(path).as_posix()): file for file, _ in _below(path, None)}
+
+
+def _text(path: str) -> str:
+    # as it is kept: bytes that are not Unicode are written out
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def total_size(path: Path, rules: TreeRules | None = None) -> int:

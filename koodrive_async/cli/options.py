@@ -26,6 +26,9 @@ _UNITS: Final = {
 }
 
 
+_MOST_DIGITS: Final = 9
+
+
 class SizeType(click.ParamType[int]):
     """A number of bytes such as ``64M`` or ``64MiB`` (binary), ``64MB`` (decimal), ``67108864``."""
 
@@ -38,7 +41,10 @@ class SizeType(click.ParamType[int]):
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip().lower())
         if found is None or found[2] not in _UNITS:
             self.fail(f"{value!r} is not a size such as 64M, 1.5G or 67108864", param, ctx)
-        return int(float(found[1]) * _UNITS[found[2]])
+        try:
+            return int(float(found[1]) * _UNITS[found[2]])
+        except OverflowError:
+            self.fail("no machine has so many bytes", param, ctx)
 
 
 class ConnectionsType(click.ParamType[int | Literal["auto"]]):
@@ -52,7 +58,7 @@ class ConnectionsType(click.ParamType[int | Literal["auto"]]):
         """Return it."""
         if value == "auto":
             return "auto"
-        if not str(value).isdecimal() or int(value) < 1:
+        if not str(value).isdecimal() or len(str(value)) > _MOST_DIGITS or int(value) < 1:
             self.fail(f"{value!r} is neither a number from 1 nor auto", param, ctx)
         return int(value)
 

@@ -63,10 +63,19 @@ def write_items(fields: Sequence[Field[T]], items: Iterable[T], *, as_json: bool
     columns = [field for field in fields if field.header is not None]
     rows = [[field.get(item) for field in columns] for item in items]
     if not sys.stdout.isatty():
-        lines = ["\t".join(map(_in_full, row)) for row in rows]
+        lines = [row_text(*map(_in_full, row)) for row in rows]
         click.echo("".join(f"{line}\n" for line in lines), nl=False)
         return
     _write_table(columns, [[_in_short(cell) for cell in row] for row in rows])
+
+
+def row_text(*fields: object) -> str:
+    r"""Return fields separated by tabs.
+
+    What is in a field is written as in a string of Python: a tab as ``\t``, a new line as ``\n``,
+    what cannot be printed as ``\x1b`` or ``\u200b``, and a backslash as two.
+    """
+    return "\t".join(printable(str(field).replace("\\", "\\\\")) for field in fields)
 
 
 def name_of(value: object) -> object:
@@ -79,7 +88,7 @@ def _in_full(cell: object) -> str:
         return "-"
     if isinstance(cell, datetime):
         return cell.astimezone(UTC).isoformat(timespec="seconds")
-    return printable(str(cell))
+    return str(cell)
 
 
 def _in_short(cell: object) -> str:
@@ -87,7 +96,7 @@ def _in_short(cell: object) -> str:
         return f"{cell.astimezone():%Y-%m-%d %H:%M:%S}"
     if isinstance(cell, str) and re.fullmatch("[0-9a-f]{64}", cell):
         return f"{cell[:12]}…"
-    return _in_full(cell)
+    return printable(_in_full(cell))
 
 
 def _write_table(columns: Sequence[Field[Any]], rows: Sequence[Sequence[str]]) -> None:

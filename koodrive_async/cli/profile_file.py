@@ -66,7 +66,7 @@ def change_default(file: Path, name: str) -> None:
 
 def _read(file: Path) -> Any:
     try:
-        return tomlkit.parse(file.read_text(encoding="utf-8"))
+        return tomlkit.parse(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return tomlkit.document()
     except OSError as error:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from koodrive_async.cli.known_settings import CONFIG, SETTINGS, SettingsError, located
+from koodrive_async.cli.known_settings import CONFIG, SETTINGS, ProxyUrl, SettingsError, located
 from koodrive_async.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
 PLACES: Final = ("keyring", "file")
 
@@ -50,10 +50,11 @@ class Profiles:
     names: tuple[str, ...]
     _tables: Mapping[str, Mapping[str, object]] = attrs.field(repr=False, alias="tables")
 
-    def choose(self, name: str, named_by: str) -> Profile:
+    def choose(self, name: str, named_by: str, *, only: Container[str] | None = None) -> Profile:
         """Return a profile, with every value checked.
 
         :param named_by: What named it, for the error.
+        :param only: Settings to look at; all by default.
         :raises ConfigurationError: There is no such profile, or something in it is not allowed.
         """
         if name not in self._tables:
@@ -65,7 +66,7 @@ class Profiles:
         values = {
             key: _checked(self.file, name, key, value)
             for key, value in self._tables[name].items()
-            if key != _PLACE
+            if key != _PLACE and (only is None or key in only)
         }
         return Profile(name=name, file=self.file, values=values, place=self.place_of(name))
 
@@ -100,12 +101,14 @@ def read_profiles(file: Path) -> Profiles:
     :raises ConfigurationError: It cannot be read, or something in it is not allowed.
     """
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         content = {}
     except OSError as error:
         raise _wrong(f"{file}: {error.strerror}") from None
-    except ValueError as error:  # not TOML, or not UTF-8
+    except UnicodeError:
+        raise _wrong(f"{file}: it is not UTF-8") from None
+    except ValueError as error:
         raise _wrong(f"{file}: {_first_line(error)}") from None
     if unknown := sorted(content.keys() - {"default", "profiles"}):
         raise _wrong(f"{file}: unknown key {unknown[0]!r}: allowed are default and [profiles.NAME]")
@@ -138,7 +141,13 @@ def _checked(file: Path, profile: str, key: str, value: object) -> object:
     try:
         value = setting.check(value)
     except ValueError:
-        raise _not_allowed(file, profile, key, setting.takes, value) from None
+        shown = value if setting.can_be_shown(value) else None
+        raise _not_allowed(file, profile, key, setting.takes, shown) from None
+    if isinstance(value, ProxyUrl) and value.has_secret:
+        raise SettingsError(
+            f"{file}: [profiles.{profile}] {key}: secrets do not belong in this file",
+            hint=f"take user and password out; {setting.variable} may have them",
+        )
     # a backup is started from anywhere: relative to the file that says so
     return located(setting, value, file.parent)
 
@@ -154,7 +163,8 @@ def _unknown(file: Path, profile: str, key: str) -> SettingsError:
 
 
 def _not_allowed(file: Path, profile: str, key: str, takes: str, value: object) -> SettingsError:
-    return _wrong(f"{file}: [profiles.{profile}] {key} must be {takes}, not {_shown(value)}")
+    but = "" if value is None else f", not {_shown(value)}"
+    return _wrong(f"{file}: [profiles.{profile}] {key} must be {takes}{but}")
 
 
 def _wrong(message: str) -> SettingsError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
@@ -81,6 +82,14 @@ class Screen:
         else:
             write = partial(click.echo, text, err=err)
             await to_thread.run_sync(write, abandon_on_cancel=True)
+
+    def remark(self, text: str) -> None:
+        """Write a line to standard error, soon and without waiting for a reader."""
+        if self._view is not None:
+            self._view.say(text)
+        else:
+            write = partial(click.echo, text, err=True)
+            threading.Thread(target=write, daemon=True).start()
 
     def __enter__(self) -> Self:
         if self._view is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import attrs
 
 from koodrive_async.cli.json_output import error_object, json_text
+from koodrive_async.cli.output import row_text
 from koodrive_async.cli.wording import printable, reason
 from koodrive_async.errors import ApiError, PartRejected, TokenRefreshFailed, TransportError
 from koodrive_async.sinks.json_lines import receipt_object
@@ -76,9 +77,9 @@ class Lines:
     async def receipt(self, receipt: UploadReceipt) -> None:
         """Tell of a file that is in the record, unless a person watches bars."""
         if self._display.wants_lines:
-            path = printable(receipt.description or receipt.name)
+            path = receipt.description or receipt.name
             await self._display.line(
-                f"{receipt.outcome}\t{receipt.size}\t{receipt.sha256}\t{receipt.file_id}\t{path}"
+                row_text(receipt.outcome, receipt.size, receipt.sha256, receipt.file_id, path)
             )
 
     async def failure(self, failure: UploadFailure) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final, get_args
 
 import attrs
@@ -12,7 +13,7 @@ from koodrive_async.errors import ConfigurationError
 from koodrive_async.upload.tree import LeftOut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pathspec import GitIgnoreSpec
@@ -26,6 +27,17 @@ _THROUGH_A_FOLDER: Final = "ps_d"
 
 _KINDS: Final[tuple[LeftOut, ...]] = get_args(LeftOut)
 
+_WILD: Final = frozenset("*?[")
+
+
+@attrs.frozen(kw_only=True)
+class Patterns:
+    """Patterns that hold for every backup, as a profile has them."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    exclude_from: Sequence[Path] = ()
+
 
 @attrs.frozen
 class Rules:
@@ -34,20 +46,41 @@ class Rules:
     :param include: Files to take; None for all.
     :param exclude: Files and folders to leave out. Nothing below such a folder can be taken in
         again, as with git.
+    :param idle: What was typed and has matched nothing so far, as ``--exclude 'x'``.
     """
 
     include: GitIgnoreSpec | None
     exclude: Sequence[_Exclusion]
+    idle: dict[str, _Exclusion] = attrs.field(factory=dict)
 
     def takes_folder(self, path: str) -> bool:
         """Say whether to look into a folder at all."""
+        self._note(path, is_folder=True)
         return not self._excludes(path, is_folder=True)
 
     def takes_file(self, path: str) -> bool:
         """Say whether to take a file of a folder that is looked into."""
+        self._note(path, is_folder=False)
         if self._excludes(path, is_folder=False):
             return False
         return self.include is None or self.include.match_file(path)
+
+    def warnings(self, *, wild_too: bool) -> list[str]:
+        """Return what to say of patterns that were typed and have matched nothing.
+
+        :param wild_too: Whether those with wildcards count, which may match another day.
+        """
+        return [
+            f"{option} matched nothing"
+            for option, exclusion in self.idle.items()
+            if wild_too or not exclusion.is_wild
+        ]
+
+    def _note(self, path: str, *, is_folder: bool) -> None:
+        # two threads may walk at once
+        for option, exclusion in tuple(self.idle.items()):
+            if exclusion.matches(path, is_folder=is_folder):
+                self.idle.pop(option, None)
 
     def _excludes(self, path: str, *, is_folder: bool) -> bool:
         # a whole GitIgnoreSpec is for paths of files: of a folder it does not know
@@ -72,6 +105,11 @@ class _Exclusion:
     pattern: GitIgnoreSpecPattern
     folders_only: bool
 
+    @property
+    def is_wild(self) -> bool:
+        """Whether it is no name."""
+        return not _WILD.isdisjoint(str(self.pattern.pattern))
+
     def matches(self, path: str, *, is_folder: bool) -> bool:
         """Say whether it matches this very path, and not only a folder that this is in."""
         if self.folders_only and not is_folder:
@@ -81,27 +119,39 @@ class _Exclusion:
 
 
 def read_rules(
-    folder: Path, *, include: Sequence[str], exclude: Sequence[str], exclude_from: Sequence[Path]
+    folder: Path,
+    *,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    exclude_from: Sequence[Path],
+    standing: Patterns = Patterns(),
 ) -> Rules | None:
     """Return what the options say, and the ``.koodriveignore`` of a folder. It blocks.
 
-    As in a ``.gitignore`` the last pattern that matches decides: the folder's own file comes first,
-    then the files of ``--exclude-from``, then the patterns of ``--exclude``.
+    As in a ``.gitignore`` the last pattern that matches decides: those that always hold come first,
+    then the folder's own file, then the files of ``--exclude-from``, then the patterns of
+    ``--exclude``.
 
+    :param standing: What holds before anything is typed.
     :returns: None when everything is taken.
     :raises click.UsageError: A pattern is none.
     :raises OSError: A file with patterns cannot be read.
     """
     own = folder / IGNORE_FILE
-    files = [*([own] if own.is_file() else ()), *exclude_from]
-    left_out = [exclusion for file in files for exclusion in _exclusions_in(file)]
-    left_out += [_exclusion(_literal(text), text, "--exclude") for text in exclude]
-    if not include:
-        return Rules(None, left_out) if left_out else None
-    lines = [_literal(text) for text in include]
-    for line, text in zip(lines, include, strict=True):
-        _pattern(line, text, "--include")
-    return Rules(_spec_class().from_lines(lines), left_out)
+    typed = {_option("--exclude", text): _named(folder, text, "--exclude") for text in exclude}
+    left_out = [
+        *_exclusions_in(standing.exclude_from),
+        *(_exclusion(_literal(text), text, "exclude") for text in standing.exclude),
+        *_exclusions_in([*([own] if own.is_file() else ()), *exclude_from]),
+        *typed.values(),
+    ]
+    if not (include or standing.include):
+        return Rules(None, left_out, typed) if left_out else None
+    for text in standing.include:
+        _pattern(_literal(text), text, "include")
+    typed |= {_option("--include", text): _named(folder, text, "--include") for text in include}
+    lines = [_line(folder, text) for text in (*standing.include, *include)]
+    return Rules(_spec_class().from_lines(lines), left_out, typed)
 
 
 def left_out_text(left_out: Mapping[LeftOut, int]) -> str | None:
@@ -115,7 +165,34 @@ def left_out_facts(left_out: Mapping[LeftOut, int]) -> dict[str, int]:
     return {f"{kind.lower().replace(' ', '_')}s": left_out.get(kind, 0) for kind in _KINDS}
 
 
-def _exclusions_in(file: Path) -> Iterator[_Exclusion]:
+def _option(name: str, text: str) -> str:
+    return f"{name} {shlex.quote(printable(text))}"
+
+
+def _named(folder: Path, text: str, option: str) -> _Exclusion:
+    return _exclusion(_line(folder, text), text, option)
+
+
+def _line(folder: Path, text: str) -> str:
+    """Return what is typed as it would stand in a ``.gitignore``.
+
+    There are no comments: ``#recycle`` is a name. Whoever uses a shell writes ``./name``, or a
+    whole path.
+    """
+    whole = folder.absolute().as_posix()
+    negated, bare = text.startswith("!"), text.removeprefix("!")
+    for top in (".", whole):
+        if bare.startswith(f"{top}/"):
+            return "!" * negated + bare.removeprefix(top)
+    return _literal(text)
+
+
+def _exclusions_in(files: Iterable[Path]) -> Iterator[_Exclusion]:
+    for file in files:
+        yield from _exclusions_of(file)
+
+
+def _exclusions_of(file: Path) -> Iterator[_Exclusion]:
     # names need not be UTF-8, and then a pattern for them is not either
     text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
     lines = (line.removesuffix("\r") for line in text.split("\n"))
@@ -132,7 +209,6 @@ def _exclusion(line: str, text: str, where: str) -> _Exclusion:
 
 
 def _literal(text: str) -> str:
-    # on the command line there are no comments: "#recycle" is a name
     return f"\\{text}" if text.startswith("#") else text
 
 

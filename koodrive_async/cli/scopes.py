@@ -59,7 +59,7 @@ def list_(device: str, module: Module, quiet: bool, as_json: bool) -> None:
     run(partial(_list, connect(), device, module, quiet=quiet, as_json=as_json))
 
 
-@scopes.command()
+@scopes.command(short_help="Add backup scopes to a device.")
 @click.argument("device")
 @click.argument("local_paths", metavar="[PATH]...", nargs=-1)
 @click.option("--cloud-folder", metavar="FOLDER", help="Where the paths go in the cloud.")

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 import click
+import yarl
 
 from koodrive_async.cli.access import find_access
 from koodrive_async.cli.known_settings import (
+    CONNECTION,
+    NETWORK,
     PROFILE,
     SETTINGS,
     SettingsError,
@@ -23,21 +26,26 @@ from koodrive_async.cli.known_settings import (
     Value,
     located,
 )
+from koodrive_async.cli.network import check_readable, find_network
 from koodrive_async.cli.profiles import Profile, config_path, read_profiles
+from koodrive_async.cli.rules import Patterns
+from koodrive_async.cli.waiting import tell_of_waits
+from koodrive_async.cli.wording import REFUSED
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from koodrive_async.cli.access import Access
     from koodrive_async.cli.known_settings import Setting
+    from koodrive_async.cli.network import Network
+    from koodrive_async.cli.profiles import Profiles
     from koodrive_async.client import KooDrive
     from koodrive_async.config import Limits, RetryPolicy, Timeouts
 
 ARGUMENTS: Final = "koodrive_async.settings.arguments"
 CHOSEN: Final = "koodrive_async.settings.profile"
 _SETTINGS: Final = "koodrive_async.settings"
-_PROFILE_OPTION: Final = "--profile"
+PROFILE_OPTION: Final = "--profile"
 
 
 def connect(
@@ -45,21 +53,22 @@ def connect(
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
     retry: RetryPolicy | None = None,
-    tls: ssl.SSLContext | None = None,
     journal: str | os.PathLike[str] | None = "auto",
     verify_parts: bool = False,
+    say: Callable[[str], object] | None = None,
 ) -> KooDrive:
     """Return a client for the command that is running, to be entered with ``async with``.
 
     The endpoint, the user and the credentials are those of the arguments, the environment and the
     profile; the rest is for the command to say.
 
+    :param say: How to say that the service is waited for; on standard error by default.
     :raises ConfigurationError: Something is missing (all of it is listed) or not allowed.
     """
     from koodrive_async.client import KooDrive  # noqa: PLC0415 - brings aiohttp
 
     settings = current()
-    access = settings.access()
+    access, network = settings.access(), settings.network()
     if journal == "auto":
         journal = settings.journal
     drive = KooDrive(
@@ -69,11 +78,17 @@ def connect(
         limits=limits,
         timeouts=timeouts,
         retry=retry,
-        tls=tls,
+        tls=network.tls,
+        proxy=network.proxy,
         journal=journal,
         verify_parts=verify_parts,
     )
     access.attach(drive)
+    if access.credentials.source is Source.ENVIRONMENT:
+        advice = f"renew what is in {access.credentials.where}; koodrive doctor checks it"
+        click.get_current_context().meta[REFUSED] = advice
+    host = yarl.URL(access.endpoint).authority
+    tell_of_waits(click.get_current_context(), host, say)
     return drive
 
 
@@ -105,8 +120,29 @@ class Settings:
         return "auto" if value is None else str(value)
 
     def for_options(self) -> dict[str, object]:
-        """Return what options are where they are not given, by their names."""
-        return {name: value.value for name, value in self.values.items() if value.given}
+        """Return what options are where they are not given, by their names.
+
+        Lists are not among them: they add up with those that are given.
+        """
+        return {
+            name: value.value
+            for name, value in self.values.items()
+            if value.given and not SETTINGS[name].takes_many
+        }
+
+    def patterns(self) -> Patterns:
+        """Return the patterns that hold for every backup.
+
+        :raises ConfigurationError: A file with patterns cannot be read.
+        """
+        files = self.values["exclude_from"]
+        for file in files.many:
+            check_readable(file, files.where)
+        return Patterns(
+            include=self.values["include"].many,
+            exclude=self.values["exclude"].many,
+            exclude_from=tuple(map(Path, files.many)),
+        )
 
     def access(self) -> Access:
         """Find out where the service is and how to sign in. It blocks.
@@ -114,7 +150,31 @@ class Settings:
         :raises ConfigurationError: Something is missing (all of it is listed), is given twice, or
             is kept for another service or user.
         """
-        return find_access(self.values, self.profile, os.environ)
+        environ = {} if _is_a_set(self.profile, self.chosen_by) else os.environ
+        return find_access(self.values, self.profile, environ, chosen_by=self.chosen_by)
+
+    def network(self) -> Network:
+        """Return the way to the service.
+
+        :raises ConfigurationError: Settings do not fit together.
+        """
+        return find_network(self.values, os.environ)
+
+
+def network_of(
+    profiles: Profiles, name: str, arguments: Mapping[str, object], chosen_by: str
+) -> Network:
+    """Return the way to the service before there are settings: for signing in. It blocks.
+
+    :param name: The profile, which need not be there.
+    :param arguments: What was given on the command line.
+    :param chosen_by: What chose the profile, such as ``--profile``.
+    :raises ConfigurationError: A value is not allowed.
+    """
+    names = {setting.name for setting in NETWORK}
+    profile = profiles.choose(name, "", only=names) if name in profiles.names else None
+    said = _Said(arguments, os.environ, profile, chosen_by)
+    return find_network({each.name: said.value_of(each) for each in NETWORK}, os.environ)
 
 
 def current() -> Settings:
@@ -143,17 +203,29 @@ def read_settings(
     """
     file = config_path()
     chosen, by = _chosen(file, profile, environ)
-    values = {
-        name: _value(setting, arguments, environ, chosen) for name, setting in SETTINGS.items()
-    }
-    return Settings(values=values, file=file, profile=chosen, chosen_by=by)
+    return _settings(_Said(arguments, environ, chosen, by), file)
+
+
+def read_without_profile(
+    arguments: Mapping[str, object], environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """Put together what arguments and environment say, whatever the file has.
+
+    :raises ConfigurationError: A value is not allowed.
+    """
+    return _settings(_Said(arguments, environ, None, ""), config_path())
+
+
+def _settings(said: _Said, file: Path) -> Settings:
+    values = {name: said.value_of(setting) for name, setting in SETTINGS.items()}
+    return Settings(values=values, file=file, profile=said.profile, chosen_by=said.chosen_by)
 
 
 def _chosen(
     file: Path, named: str | None, environ: Mapping[str, str]
 ) -> tuple[Profile | None, str]:
     profiles = read_profiles(file)
-    by = _PROFILE_OPTION
+    by = PROFILE_OPTION
     if not named:
         named, by = environ.get(PROFILE, "").strip(), PROFILE
     if not named:
@@ -163,30 +235,71 @@ def _chosen(
     return profiles.choose(named, by), by
 
 
-def _value(
-    setting: Setting,
-    arguments: Mapping[str, object],
-    environ: Mapping[str, str],
-    profile: Profile | None,
-) -> Value:
-    name = setting.name
-    if arguments.get(name) not in {None, ()}:
-        return Value(name=name, value=arguments[name], source=Source.ARGUMENT, where=setting.option)
-    if text := environ.get(setting.variable, "").strip():
+@attrs.frozen
+class _Said:
+    """What arguments, environment and profile say; a profile that is typed is an argument too."""
+
+    arguments: Mapping[str, object]
+    environ: Mapping[str, str]
+    profile: Profile | None
+    chosen_by: str
+
+    def value_of(self, setting: Setting) -> Value:
+        """Return what holds: the strongest word, or all of them where they make up a list."""
+        words = self._words(setting)
+        strongest = next(words, None)
+        if strongest is None:
+            return Value(name=setting.name, value=None, source=Source.DEFAULT)
+        if not setting.takes_many:
+            return strongest
+        said = [strongest, *words]
+        return attrs.evolve(
+            strongest,
+            # the last pattern that matches decides
+            value=tuple(each for value in reversed(said) for each in value.many),
+            where="; ".join(value.where for value in said),
+        )
+
+    def _words(self, setting: Setting) -> Iterator[Value]:
+        weaker = [self._of_environment, self._of_profile]
+        if self.chosen_by == PROFILE_OPTION:
+            weaker.reverse()
+        words = (say(setting) for say in (self._of_argument, *weaker))
+        return (word for word in words if word is not None)
+
+    def _of_argument(self, setting: Setting) -> Value | None:
+        value = self.arguments.get(setting.name)
+        if value in {None, ()}:
+            return None
+        return Value(name=setting.name, value=value, source=Source.ARGUMENT, where=setting.option)
+
+    def _of_environment(self, setting: Setting) -> Value | None:
+        if setting in CONNECTION and _is_a_set(self.profile, self.chosen_by):
+            return None
+        text = self.environ.get(setting.variable, "").strip()
+        if not text:
+            return None
         return Value(
-            name=name,
+            name=setting.name,
             value=_of_environment(setting, text),
             source=Source.ENVIRONMENT,
             where=setting.variable,
         )
-    if profile is not None and name in profile.values:
+
+    def _of_profile(self, setting: Setting) -> Value | None:
+        if self.profile is None or setting.name not in self.profile.values:
+            return None
         return Value(
-            name=name,
-            value=profile.values[name],
+            name=setting.name,
+            value=self.profile.values[setting.name],
             source=Source.PROFILE,
-            where=f"{profile.name} in {profile.file}",
+            where=f"{self.profile.name} in {self.profile.file}",
         )
-    return Value(name=name, value=None, source=Source.DEFAULT)
+
+
+def _is_a_set(profile: Profile | None, chosen_by: str) -> bool:
+    """Say whether a profile alone says who signs in where: it is typed and has credentials."""
+    return profile is not None and profile.place is not None and chosen_by == PROFILE_OPTION
 
 
 def _of_environment(setting: Setting, text: str) -> object:
@@ -194,7 +307,8 @@ def _of_environment(setting: Setting, text: str) -> object:
         value = setting.check(setting.from_text(text))
     except ValueError:
         raise SettingsError(
-            f"{setting.variable} must be {setting.takes}, not {text!r}",
+            f"{setting.variable} must be {setting.takes}"
+            + (f", not {text!r}" if setting.can_be_shown(text) else ""),
             hint="correct the variable or unset it",
         ) from None
     return located(setting, value, Path.cwd())

@@ -11,6 +11,7 @@ from koodrive_async.errors import KooDriveError
 from koodrive_async.transport.auth import AppSignature, BearerToken
 
 if TYPE_CHECKING:
+    from koodrive_async.cli.network import Network
     from koodrive_async.transport.auth import Auth
 
 _AT_ONCE: Final = RetryPolicy(attempts=1)
@@ -21,9 +22,10 @@ _NOBODY: Final = "0"
 """Stands for the user id as long as only the service knows it."""
 
 
-def client_of(credentials: Credentials) -> KooDrive:
+def client_of(credentials: Credentials, network: Network) -> KooDrive:
     """Return a client for one call, which looks at everything that is wrong without a call.
 
+    :param network: The way to the service.
     :raises ConfigurationError: The endpoint is not a URL, or something cannot stand in a header.
     """
     auth: Auth
@@ -31,7 +33,15 @@ def client_of(credentials: Credentials) -> KooDrive:
         auth = AppSignature(app_id=credentials.app_id or "", app_secret=credentials.app_secret)
     else:
         auth = BearerToken(credentials.token or "")
-    return _client(credentials.endpoint, auth, credentials.user_id)
+    return _client(credentials.endpoint, auth, credentials.user_id, network)
+
+
+def check_endpoint(endpoint: str, network: Network) -> None:
+    """Look at an endpoint before more is asked for.
+
+    :raises ConfigurationError: It is not a URL.
+    """
+    _client(endpoint, BearerToken(_NOBODY), _NOBODY, network)
 
 
 async def check(drive: KooDrive) -> int:
@@ -45,7 +55,9 @@ async def check(drive: KooDrive) -> int:
         return len(await drive.devices.list())
 
 
-async def sign_in(endpoint: str, account: str, agent_name: str, password: str) -> Credentials:
+async def sign_in(
+    endpoint: str, account: str, agent_name: str, password: str, network: Network
+) -> Credentials:
     """Begin a session.
 
     :param agent_name: The carrier that the account is with.
@@ -53,7 +65,7 @@ async def sign_in(endpoint: str, account: str, agent_name: str, password: str) -
     :raises TransportError: No usable answer arrived.
     :raises ConfigurationError: The endpoint is not a URL.
     """
-    drive = _client(endpoint, BearerToken(_NOBODY), _NOBODY)
+    drive = _client(endpoint, BearerToken(_NOBODY), _NOBODY, network)
     async with drive:
         session = await drive.tokens.login(account, agent_name=agent_name, password=password)
     user_id = session.user_info and session.user_info.user_id
@@ -67,7 +79,14 @@ async def sign_in(endpoint: str, account: str, agent_name: str, password: str) -
     )
 
 
-def _client(endpoint: str, auth: Auth, user_id: str) -> KooDrive:
+def _client(endpoint: str, auth: Auth, user_id: str, network: Network) -> KooDrive:
     return KooDrive(
-        endpoint, auth=auth, user_id=user_id, retry=_AT_ONCE, timeouts=_SOON, journal=None
+        endpoint,
+        auth=auth,
+        user_id=user_id,
+        retry=_AT_ONCE,
+        timeouts=_SOON,
+        proxy=network.proxy,
+        tls=network.tls,
+        journal=None,
     )

@@ -11,7 +11,7 @@ from koodrive_async.cli.local import total_size
 from koodrive_async.cli.progress import Meter
 from koodrive_async.cli.wording import count_text, size_text, speed_text
 from koodrive_async.upload import Phase, UploadItem, UploadReceipt
-from koodrive_async.upload.tree import record_name, tree_items
+from koodrive_async.upload.tree import path_text, record_name, tree_items
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -37,7 +37,9 @@ def upload_path(
     :param left_out: Counts what is left out.
     """
     if is_file:
-        item = UploadItem(source=path, name=record_name(path.name), description=path.name)
+        item = UploadItem(
+            source=path, name=record_name(path.name), description=path_text(path.name)
+        )
         return session.upload_many([item], on_progress=tally.on_progress)
     items = tree_items(path, rules=rules, left_out=left_out)
     return session.upload_many(items, on_progress=tally.on_progress)  # type: ignore[arg-type]  # folders that cannot be read are handed on

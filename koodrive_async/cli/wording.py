@@ -23,6 +23,9 @@ from koodrive_async.wording import count_text, printable, size_text
 
 __all__ = ["count_text", "hint", "printable", "reason", "size_text", "speed_text"]
 
+REFUSED: Final = "koodrive_async.refused"
+"""Where a command says what helps when the service refuses its credentials."""
+
 _MEGA: Final = 1_000_000
 
 
@@ -97,6 +100,9 @@ def _without_class(error: BaseException) -> str:
 
 def hint(error: BaseException) -> str | None:
     """Return what may help against it, in one line; None when nothing is known to."""
+    context = click.get_current_context(silent=True)
+    if isinstance(error, AuthenticationError) and context and REFUSED in context.meta:
+        return str(context.meta[REFUSED])
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f"see {error.ctx.command_path} --help"
     if isinstance(own := getattr(error, "hint", None), str):

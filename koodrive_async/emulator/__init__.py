@@ -5,7 +5,7 @@ from __future__ import annotations
 from koodrive_async.emulator.credentials import Account
 from koodrive_async.emulator.fault import Fault
 from koodrive_async.emulator.faults import Faults
-from koodrive_async.emulator.holdings import HeldFile, HeldLock, HeldRecord
+from koodrive_async.emulator.holdings import HeldFile, HeldLock, HeldRecord, HeldStatus
 from koodrive_async.emulator.routes import ROUTES
 from koodrive_async.emulator.seen import Seen, SeenRequest
 from koodrive_async.emulator.server import Emulator
@@ -19,6 +19,7 @@ __all__ = [
     "HeldFile",
     "HeldLock",
     "HeldRecord",
+    "HeldStatus",
     "Seen",
     "SeenRequest",
 ]

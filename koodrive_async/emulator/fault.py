@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import attrs
 
 from koodrive_async.emulator.routes import INTERFACE, OBJECT_GET, PART_PUT, ROUTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Kind = Literal[
     "latency",
@@ -80,6 +83,14 @@ def _known_route(_: object, __: object, pattern: str) -> None:
         raise ValueError(f"no route is called {pattern!r}; there are {', '.join(ROUTES)}")
 
 
+def _one_of(known: tuple[str, ...]) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
+        if value not in known:
+            raise ValueError(f"no {field.name} is called {value!r}; there are {', '.join(known)}")
+
+    return check
+
+
 def _default_seconds(fault: Fault) -> float:
     return DEFAULT_SECONDS.get(fault.kind, 0.0)
 
@@ -108,7 +119,7 @@ class Fault:
     :raises ValueError: when a value is none of these, or the kind can hit no such route.
     """
 
-    kind: Kind = attrs.field(validator=attrs.validators.in_(get_args(Kind)))
+    kind: Kind = attrs.field(validator=_one_of(get_args(Kind)))
     route: str = attrs.field(default="*", validator=_known_route)
     rate: float = attrs.field(
         default=1.0,
@@ -142,7 +153,7 @@ class Fault:
         validator=attrs.validators.optional(attrs.validators.ge(0.0)),
     )
     moment: Moment = attrs.field(
-        default="before", kw_only=True, validator=attrs.validators.in_(get_args(Moment))
+        default="before", kw_only=True, validator=_one_of(get_args(Moment))
     )
 
     def __attrs_post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import attrs
@@ -45,18 +46,26 @@ class HeldLock:
     expires: float
 
 
+class HeldStatus(IntEnum):
+    """Where a record stands; equal to the :class:`~koodrive_async.RecordStatus` of clients."""
+
+    NEW = 0
+    COMPLETED = 1
+    TO_BE_DELETED = 2
+
+
 @attrs.frozen(kw_only=True)
 class HeldRecord:
     """A backup record.
 
-    :param status: 0 for a new one, 1 for a complete one.
+    :param status: ``NEW`` until it is completed.
     """
 
     record_id: str
     user_id: str
     device_id: str
     module: str
-    status: int
+    status: HeldStatus = attrs.field(converter=HeldStatus)
     properties: str | None
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 FORBIDDEN_IN_FILE_NAMES = frozenset('<>|:"*?/')
 MAX_FILE_NAME = 250
+_LETTERS = "a-zA-Z"
+_IN_WORDS = {_LETTERS: "letters", "0-9": "digits", r"\s": "white space", r"\-": "-", "_": "_"}
 BATCH = 100
 """Items that one batch call may have."""
 
@@ -48,8 +50,18 @@ def check_pattern(name: str, value: object, pattern: str) -> str:
     :raises InvalidArgument: It does not match the documented pattern.
     """
     if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
-        raise InvalidArgument(f"{name} must match ^{pattern}$, which {value!r} does not")
+        raise InvalidArgument(
+            f"{name} must match ^{pattern}${_in_words(pattern)}, which {value!r} does not"
+        )
     return value
+
+
+def _in_words(pattern: str) -> str:
+    """Return in words which characters a pattern of names allows."""
+    if _LETTERS not in pattern:
+        return ""
+    *some, last = (word for part, word in _IN_WORDS.items() if part in pattern)
+    return f" ({', '.join(some)} and {last})"
 
 
 def check_batch(name: str, count: int) -> None:

@@ -107,7 +107,7 @@ class _Pen:
 
     def file(self, file: FileBar) -> Text:
         """Draw a file: its name gets what is left over."""
-        share = f"{_GAP}{_percent(file.done, file.total):>4}{_GAP}{file.doing:<6}"
+        share = f"{_GAP}{_percent(file.done, file.total):>4}{_GAP}{file.doing:<7}"
         room = self._width - len(_GAP) - len(share)
         line = Text(_GAP, "dim")
         if room >= 3 * _BAR_OF_A_FILE:

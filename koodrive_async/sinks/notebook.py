@@ -27,6 +27,7 @@ _MOST_FAILURES: Final = 20
 _WORTH_A_LINE: Final = 1.0
 _LONGEST_NAME: Final = 80
 _LONGEST_REASON: Final = 300
+_TO_GO_ON: Final = "the record is unfinished: go on with resume= (docs/how-to/resuming.md)"
 
 
 class NotebookSink(DrawnSink):
@@ -61,7 +62,8 @@ class NotebookSink(DrawnSink):
         if self._ended is None:
             return running_page(standing, time.monotonic()), standing.progress()
         seconds = self._ended - standing.began
-        return ended_page(standing, seconds, self._error), standing.summary(seconds)
+        page = ended_page(standing, seconds, self._error)
+        return page, ended_text(standing, seconds, self._error)
 
 
 class _CellView:
@@ -109,7 +111,7 @@ def running_page(standing: Standing, now: float) -> str:
             _percent(file.done, file.total),
             size_text(file.total) if file.total else "",
             "",
-            file.phase.value,
+            file.doing,
         )
         for file in standing.largest(_MOST_FILES, now - _WORTH_A_LINE)
     ]
@@ -124,28 +126,38 @@ def ended_page(standing: Standing, seconds: float, error: BaseException | None) 
     :param error: What the backup ended with.
     """
     totals = standing.totals
-    speed = (standing.size - standing.there_size) / max(seconds, 1e-6)
     facts = {
         "files": f"{totals.done:,}",
         "size": size_text(standing.size),
         "time": f"{seconds:.2f} s",
-        "speed": f"{size_text(speed)}/s",
     }
+    if speed := standing.speed(seconds):
+        facts["speed"] = speed
     seldom = {
         "there already": standing.there,
         "not sent, the service had the bytes": standing.rapid,
         "parts sent again": totals.retries,
         "failed": totals.failed,
         "cancelled": totals.cancelled,
+        "still under way": standing.under_way(),
     }
     facts |= {name: f"{count:,}" for name, count in seldom.items() if count}
     title = f"{count_text(totals.done, 'file')} backed up"
+    if totals.failed:
+        title += f", {totals.failed:,} failed"
     if error is not None:
         title += f", then {_end(error)}"
     names = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in facts)
     values = "".join(f'<td style="{_CELL}">{escape(value)}</td>' for value in facts.values())
     rows = [f"<tr>{names}</tr>", f"<tr>{values}</tr>"]
-    return _table(title, rows) + _failures(standing)
+    advice = f"<div>{escape(_TO_GO_ON)}</div>" if error is not None else ""
+    return _table(title, rows) + advice + _failures(standing)
+
+
+def ended_text(standing: Standing, seconds: float, error: BaseException | None) -> str:
+    """Return the same in a line, for front ends without HTML."""
+    summary = standing.summary(seconds)
+    return summary if error is None else f"{_end(error)}: {summary}; {_TO_GO_ON}"
 
 
 def _failures(standing: Standing) -> str:
@@ -179,7 +191,7 @@ def _numbers(standing: Standing, each: Pass) -> Iterator[str]:
     yield _bar(each.done, total)
     yield _percent(each.done, total)
     yield f"{size_text(each.done)} of {size_text(total)}" if total else size_text(each.done)
-    yield f"{size_text(each.per_second)}/s"
+    yield "" if each.per_second is None else f"{size_text(each.per_second)}/s"
     left = standing.time_left(each)
     yield f"{left} left" if left else ""
 

@@ -41,6 +41,12 @@ class OnItsWay:
     done: int = 0
     total: int = 0
 
+    @property
+    def doing(self) -> str:
+        """What is being done to it; one that is hashed waits for its first part to arrive."""
+        is_hashed = self.phase is Phase.HASH and 0 < self.total <= self.done
+        return "waiting" if is_hashed else self.phase.value
+
 
 class Speed:
     """The speed of something that grows, over the last seconds; it has no clock of its own."""
@@ -72,24 +78,28 @@ class Pass:
     """How far one of the two passes over all files has come.
 
     :ivar done: Bytes.
+    :ivar moved: Bytes of them that were worked on, and not there already: its speed is made of it.
     :ivar lost: Bytes of files that failed, which will not come any more.
     """
 
     def __init__(self, phase: Phase, began: float) -> None:
         self.phase = phase
         self.done = 0
+        self.moved = 0
         self.lost = 0
-        self._speed = Speed()
+        self._speed, self._pace = Speed(), Speed()
         self._speed.add(began, 0)
+        self._pace.add(began, 0)
 
     def look(self, now: float) -> None:
         """Take the speed; called every now and then, by one thread."""
-        self._speed.add(now, self.done)
+        self._speed.add(now, self.moved)
+        self._pace.add(now, self.done)
 
     @property
-    def per_second(self) -> float:
-        """Bytes per second, as of the last look."""
-        return self._speed.per_second
+    def per_second(self) -> float | None:
+        """Bytes per second, as of the last look; None before anything has moved."""
+        return self._speed.per_second if self.moved else None
 
     def seconds_left(self, total: int) -> float | None:
         """Return how long it takes from here, or None where nothing moves.
@@ -99,7 +109,8 @@ class Pass:
         left = total - self.done - self.lost
         if left <= 0:
             return 0.0
-        return left / self.per_second if self.per_second > 0 else None
+        pace = self._pace.per_second
+        return left / pace if pace > 0 else None
 
 
 class Standing:
@@ -120,9 +131,10 @@ class Standing:
         )
         self.failures: deque[FileFailed] = deque(maxlen=1000)
         self.size: int = 0  # bytes of files that are in the record
+        self.sent: int = 0
         self.rapid: int = 0
         self.there: int = 0
-        self.there_size: int = 0
+        self._sent_before: int | None = None
         self._files: dict[int, OnItsWay] = {}
 
     def take(self, event: Event) -> None:
@@ -130,6 +142,10 @@ class Standing:
         self.totals = event.totals
         self.passes[0].done = event.totals.hashed
         self.passes[1].done = event.totals.uploaded
+        if self._sent_before is None:  # the session may be older than its display
+            self._sent_before = event.totals.sent
+        self.sent = event.totals.sent - self._sent_before
+        self.passes[0].moved, self.passes[1].moved = event.totals.hashed, self.sent
         if isinstance(event, Progress):
             self._move(event)
         elif isinstance(event, FileStarted):
@@ -149,9 +165,7 @@ class Standing:
             receipt = event.receipt
             self.size += receipt.size
             self.rapid += receipt.outcome == "rapid"
-            if receipt.outcome == "exists":
-                self.there += 1
-                self.there_size += receipt.size
+            self.there += receipt.outcome == "exists"
             return
         if isinstance(event, FileFailed):
             self.failures.append(event)
@@ -189,18 +203,30 @@ class Standing:
         """Return how long a pass takes from here, such as ``0:42``.
 
         Where nobody knows how much there is altogether, ``0:42+`` says how long the files take that
-        have begun. Nothing is returned where nothing moves.
+        have begun. Nothing is returned where nothing moves, or nothing is left.
         """
         seconds = each.seconds_left(self.expected)
-        if seconds is None or not self.expected:
+        if not seconds:
             return ""
-        return time_text(seconds) + ("" if self.total else "+")
+        return time_text(max(seconds, 1)) + ("" if self.total else "+")
+
+    def under_way(self) -> int:
+        """Return how many files are on their way."""
+        totals = self.totals
+        return totals.files - totals.done - totals.failed - totals.cancelled
+
+    def speed(self, seconds: float) -> str:
+        """Return how fast it was, such as ``12.3 MB/s``; nothing where nothing was sent.
+
+        :param seconds: How long it took.
+        """
+        return f"{size_text(self.sent / max(seconds, 1e-6))}/s" if self.sent else ""
 
     def files_text(self) -> str:
         """Return what became of the files, such as ``12 files done, 3 under way, 1 failed``."""
         totals = self.totals
         text = f"{count_text(totals.done, 'file')} done"
-        if under_way := totals.files - totals.done - totals.failed - totals.cancelled:
+        if under_way := self.under_way():
             text += f", {under_way:,} under way"
         if totals.failed:
             text += f", {totals.failed:,} failed"
@@ -215,8 +241,10 @@ class Standing:
         hashing, sending = self.passes
         text = (
             f"{self.files_text()}; {size_text(hashing.done)} hashed, {size_text(sending.done)} "
-            f"of {size_text(self.expected)} sent, {size_text(sending.per_second)}/s"
+            f"of {size_text(self.expected)} sent"
         )
+        if sending.per_second is not None:
+            text += f", {size_text(sending.per_second)}/s"
         left = self.time_left(sending)
         return f"{text}, {left} left" if left else text
 
@@ -226,11 +254,9 @@ class Standing:
         :param seconds: How long it took.
         """
         totals = self.totals
-        speed = (self.size - self.there_size) / max(seconds, 1e-6)
-        text = (
-            f"{count_text(totals.done, 'file')}, {size_text(self.size)} "
-            f"in {seconds:.2f} s: {size_text(speed)}/s"
-        )
+        text = f"{count_text(totals.done, 'file')}, {size_text(self.size)} in {seconds:.2f} s"
+        if speed := self.speed(seconds):
+            text += f": {speed}"
         if self.there:
             text += f"; {count_text(self.there, 'file')} there already"
         if self.rapid:
@@ -241,6 +267,8 @@ class Standing:
             text += f"; {count_text(totals.failed, 'file')} failed"
         if totals.cancelled:
             text += f"; {count_text(totals.cancelled, 'file')} cancelled"
+        if under_way := self.under_way():
+            text += f"; {count_text(under_way, 'file')} still under way"
         return text
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from koodrive_async.extras import needed
 from koodrive_async.sinks.counting import DrawnSink
 from koodrive_async.sinks.standing import name_in, reason_of
-from koodrive_async.upload.events import FileFailed, Phase
+from koodrive_async.upload.events import FileFailed
 
 with needed("RichSink", "rich", "cli"):
     from rich.console import Console
@@ -30,8 +30,6 @@ _EVERY: Final = 0.2
 _MOST_FILES: Final = 8
 _WORTH_A_LINE: Final = 1.0
 """Seconds after which a file is: lines that come and go at once only flicker."""
-
-_DOING: Final = {Phase.HASH: "hash", Phase.UPLOAD: "upload"}
 
 
 class RichSink(DrawnSink):
@@ -74,7 +72,7 @@ class RichSink(DrawnSink):
         return Bars(
             bars=[
                 Bar(
-                    label=_DOING[each.phase],
+                    label=each.phase.value,
                     done=each.done,
                     total=standing.expected or None,
                     speed=each.per_second,
@@ -83,7 +81,7 @@ class RichSink(DrawnSink):
                 for each in standing.passes
             ],
             line=standing.files_text(),
-            files=[FileBar(file.name, _DOING[file.phase], file.done, file.total) for file in files],
+            files=[FileBar(file.name, file.doing, file.done, file.total) for file in files],
         )
 
 

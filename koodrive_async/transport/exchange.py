@@ -202,5 +202,8 @@ def _detail(error: BaseException | None) -> str:
 
 
 def _reason(error: OSError) -> str:
+    # asyncio puts the address in the place of the reason
+    if error.errno and str(error.strerror).startswith("Connect call failed"):
+        return os.strerror(error.errno)
     # asyncio wraps several failed addresses into one error without a number
     return error.strerror or str(error) or type(error).__name__

@@ -9,7 +9,7 @@ import pytest
 from koodrive_async import __version__
 from koodrive_async.cli.exits import exit_code_of
 from koodrive_async.cli.machine import this_machine
-from koodrive_async.cli.options import SizeType
+from koodrive_async.cli.options import ConnectionsType, SizeType
 from koodrive_async.cli.wording import count_text, printable, reason, size_text, speed_text
 from koodrive_async.errors import ConfigurationError, InvalidArgument, LockLost
 
@@ -69,10 +69,16 @@ def test_sizes_have_units(text, size):
     assert SizeType().convert(text, None, None) == size
 
 
-@pytest.mark.parametrize("text", ["", "M", "-1", "1X", "1e9"])
+@pytest.mark.parametrize("text", ["", "M", "-1", "1X", "1e9", "9" * 500])
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(click.BadParameter):
         SizeType().convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "some", "9" * 5000])
+def test_what_is_no_number_of_connections_is_refused(text):
+    with pytest.raises(click.BadParameter):
+        ConnectionsType().convert(text, None, None)
 
 
 def test_numbers_read_well():

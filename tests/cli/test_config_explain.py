@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -38,8 +39,9 @@ def explained(invoke):
 
 def test_each_value_has_its_source(explained, profile, environment, monkeypatch):
     monkeypatch.setenv("KOODRIVE_CONNECTIONS", "4")
-    found = explained("--profile", "work", "--exclude", "a", "--exclude", "b", "--wait", "1.5")
-    assert (found["profile"], found["chosen_by"]) == ("work", "--profile")
+    monkeypatch.setenv("KOODRIVE_PROFILE", "work")
+    found = explained("--exclude", "a", "--exclude", "b", "--wait", "1.5")
+    assert (found["profile"], found["chosen_by"]) == ("work", "KOODRIVE_PROFILE")
     settings = found["settings"]
     assert settings["memory"] == {"value": 64 * 2**20, "source": "profile", "where": profile}
     assert settings["verify"] == {"value": True, "source": "profile", "where": profile}
@@ -54,9 +56,9 @@ def test_each_value_has_its_source(explained, profile, environment, monkeypatch)
         "where": "KOODRIVE_ENDPOINT",
     }
     assert settings["exclude"] == {
-        "value": ["a", "b"],
+        "value": ["*.tmp", "*.log", "a", "b"],
         "source": "argument",
-        "where": "--exclude",
+        "where": f"--exclude; {profile}",
     }
     assert settings["wait"] == {"value": 1.5, "source": "argument", "where": "--wait"}
     assert settings["module"] == {"value": "folder", "source": "default", "where": None}
@@ -64,6 +66,22 @@ def test_each_value_has_its_source(explained, profile, environment, monkeypatch)
         "value": "a token",
         "source": "environment",
         "where": "KOODRIVE_TOKEN",
+    }
+
+
+def test_a_profile_that_is_typed_goes_before_the_environment(explained, profile, monkeypatch):
+    monkeypatch.setenv("KOODRIVE_CONNECTIONS", "4")
+    monkeypatch.setenv("KOODRIVE_BANDWIDTH", "4")
+    monkeypatch.setenv("KOODRIVE_EXCLUDE", "a")
+    settings = explained("--profile", "work", "--memory", "16M")["settings"]
+    assert settings["connections"] == {"value": 8, "source": "profile", "where": profile}
+    assert settings["endpoint"]["source"] == "profile"
+    assert settings["memory"]["source"] == "argument"
+    assert settings["bandwidth"]["source"] == "environment"  # the profile does not say
+    assert settings["exclude"] == {
+        "value": ["a", "*.tmp", "*.log"],
+        "source": "profile",
+        "where": f"{profile}; KOODRIVE_EXCLUDE",
     }
 
 
@@ -91,6 +109,11 @@ def test_each_value_has_its_source(explained, profile, environment, monkeypatch)
         ("exclude", "*.tmp"),
         ("exclude_from", "/rules"),
         ("wait", "2"),
+        ("proxy", "none"),
+        ("proxy", "http://proxy.example:3128"),
+        ("ca_file", "/ca.pem"),
+        ("client_cert", "/me.pem"),
+        ("client_key", "/me.key"),
     ],
 )
 @pytest.mark.usefixtures("no_settings")
@@ -110,6 +133,44 @@ def test_the_order_is_the_same_for_every_setting(
         config_path().write_text(f"default = 'a'\n[profiles.a]\n{name} = {json.dumps(value)}\n")
     found = explained(*arguments)["settings"][name]
     assert found["source"] == source
+
+
+@pytest.mark.usefixtures("environment")
+def test_defaults_have_their_types(explained, invoke, monkeypatch, tmp_path):
+    monkeypatch.delenv("KOODRIVE_JOURNAL")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    values = {name: each["value"] for name, each in explained()["settings"].items()}
+    assert isinstance(values["memory"], int)
+    assert Path(values["journal"]).name == "journal.db"
+    assert len(values["machine_code"]) == 32
+    assert values["device_name"]
+    assert (values["bandwidth"], values["exclude"], values["verify"]) == (None, [], False)
+    assert (values["wait"], values["app_id"], values["connections"]) == (0.0, None, "auto")
+    shown = invoke("config", "explain").stdout
+    assert f"journal\t{values['journal']}\tdefault\t-\n" in shown
+    assert "bandwidth\tno limit\tdefault\t-\n" in shown
+    assert "verify\tfalse\tdefault\t-\n" in shown
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    "text", ["[profiles.work", "default = 'work'\n[profiles.work]\nmemory = 'much'\n"]
+)
+def test_a_file_that_is_wrong_hides_nothing_else(invoke, text):
+    config_path().parent.mkdir()
+    config_path().write_text(text)
+    done = invoke("config", "explain", "--json")
+    assert done.exit_code == 3
+    found = json.loads(done.stdout)
+    assert found["profile"] is None
+    assert found["settings"]["endpoint"]["source"] == "environment"
+    assert str(config_path()) in json.loads(done.stderr)["error"]["message"]
+
+
+def test_one_wrong_profile_leaves_the_others_alone(explained, profile):
+    with config_path().open("a") as file:
+        file.write("[profiles.broken]\nmemory = 'much'\n")
+    assert explained("--profile", "work")["settings"]["memory"]["where"] == profile
 
 
 def test_the_same_in_lines(invoke, profile):

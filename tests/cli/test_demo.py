@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -96,3 +97,13 @@ def test_demo_that_is_interrupted_leaves_nothing_behind(start, tree, tmp_path):
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", "interrupted\n")
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have names in Unicode alone")
+def test_names_that_are_not_unicode_come_back(invoke, tmp_path):
+    root = tmp_path / "names"
+    root.mkdir()
+    file = root / os.fsdecode(b"\xff.txt")
+    file.write_bytes(b"x")
+    assert invoke("demo", root).exit_code == 0
+    assert invoke("demo", file).exit_code == 0

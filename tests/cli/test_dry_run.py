@@ -21,7 +21,7 @@ def rows(output):
 def test_every_file_has_its_size_and_parts_and_no_credentials_are_needed(invoke, tree):
     done = invoke("backup", tree, "--dry-run")
     assert (done.exit_code, done.stderr) == (0, "")
-    *files, left_out, plan = rows(done.stdout)
+    *files, link, left_out, plan = rows(done.stdout)
     assert sorted(files, key=lambda row: row[3]) == [
         ["upload", "7000", "1", "2024/01/IMG_0001.jpg"],
         ["upload", "8000", "1", "2024/02/IMG_0001.jpg"],
@@ -30,6 +30,7 @@ def test_every_file_has_its_size_and_parts_and_no_credentials_are_needed(invoke,
         ["upload", "6", "1", "文档/说明.txt"],
     ]
     assert left_out == ["left out", "1 symbolic link"]
+    assert link == ["leave out", "link", "symbolic link"]
     assert plan == ["plan", "5 files, 9.5 MB, 6 parts; nothing was sent"]
 
 
@@ -49,6 +50,12 @@ def test_what_rules_leave_out_is_counted_and_not_planned(invoke, tree):
     done = invoke("backup", tree, "--dry-run", "--exclude", "*.bin", "--include", "*.jpg")
     assert rows(done.stdout) == [
         ["upload", "8000", "1", "2024/02/IMG_0001.jpg"],
+        ["leave out", ".koodriveignore", "excluded file"],
+        ["leave out", "2024/01", "excluded folder"],
+        ["leave out", "empty.txt", "excluded file"],
+        ["leave out", "large.bin", "excluded file"],
+        ["leave out", "link", "excluded file"],
+        ["leave out", "文档/说明.txt", "excluded file"],
         ["left out", "5 excluded files, 1 excluded folder"],
         ["plan", "1 file, 8.0 kB, 1 part; nothing was sent"],
     ]
@@ -114,7 +121,14 @@ def test_every_kind_that_is_left_out_is_told(call, tmp_path, monkeypatch):
         (root / "link").symlink_to("nowhere")
         (root / "other link").symlink_to(root)
         done = call("backup", root, "--dry-run")
-    assert rows(done.stdout)[0] == ["left out", "2 symbolic links, 1 FIFO, 1 socket"]
+    assert rows(done.stdout)[:-1] == [
+        ["leave out", "link", "symbolic link"],
+        ["leave out", "other link", "symbolic link"],
+        ["leave out", "pipe", "FIFO"],
+        ["leave out", "socket", "socket"],
+        ["left out", "2 symbolic links, 1 FIFO, 1 socket"],
+    ]
+    assert done.stderr == f"warning: nothing to back up in {root}\n"
 
 
 @pytest.mark.usefixtures("no_settings")
@@ -125,6 +139,9 @@ def test_in_json_each_line_is_an_object(invoke, tree):
     assert {"path": "empty.txt", "action": "upload", "size": 0, "parts": 1} in [
         {key: value for key, value in file.items() if key != "event"} for file in files
     ]
+    assert {"event": "planned", "path": "link", "action": "leave out", "why": "symbolic link"} in (
+        files
+    )
     assert end == {
         "event": "done",
         "dry_run": True,
@@ -161,3 +178,53 @@ def test_very_many_files_are_looked_at_in_bunches(tmp_path, monkeypatch, capsys)
     anyio.run(rehearse)
     assert [row[3] for row in rows(capsys.readouterr().out)] == [str(each) for each in range(10)]
     assert (rehearsal.files, rehearsal.size, rehearsal.parts) == (10, 45, 10)
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.skipif(os.name == "nt", reason="there is none")
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_what_is_neither_file_nor_folder_is_refused(invoke, options):
+    done = invoke("backup", os.devnull, *options)
+    assert (done.exit_code, done.stdout) == (2, "")
+    told = f"error: {os.devnull} is a device: only files and folders are backed up; hint: "
+    assert done.stderr.startswith(told)
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.skipif(os.name == "nt", reason="there a backslash is no part of a name")
+def test_fields_can_be_taken_apart_again(call, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    name = "new\nline, back\\nslash, tab\tand \x1b"
+    (root / name).touch()
+    for options in ((), ("--dry-run",)):
+        (row, *_) = rows(call("backup", root, *options).stdout)
+        assert row[-1] == r"new\nline, back\\nslash, tab\tand \x1b"
+        assert row[-1].encode("latin-1").decode("unicode-escape") == name
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+@pytest.mark.parametrize("left_out", [(), ("--exclude", "*")])
+def test_nothing_to_back_up_is_a_warning_also_when_quiet(invoke, tmp_path, options, left_out):
+    root = tmp_path / "empty"
+    root.mkdir()
+    if left_out:
+        (root / "a.txt").write_text("a")
+    done = invoke("backup", root, "--quiet", *options, *left_out)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == f"warning: nothing to back up in {root}\n"
+    done = invoke("backup", root, "--json", *options, *left_out)
+    assert json.loads(done.stderr) == {"warning": {"message": f"nothing to back up in {root}"}}
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_pattern_that_matches_nothing_is_a_warning(invoke, tree):
+    patterns = ("--exclude", "film.mp4", "--exclude", "*.tmp", "--exclude", "empty.txt")
+    done = invoke("backup", tree, *patterns, "--dry-run")
+    assert done.stderr == (
+        "warning: --exclude film.mp4 matched nothing\nwarning: --exclude '*.tmp' matched nothing\n"
+    )
+    # another day there may be some
+    done = invoke("backup", tree, *patterns)
+    assert done.stderr == "warning: --exclude film.mp4 matched nothing\n"

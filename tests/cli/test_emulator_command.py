@@ -6,6 +6,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sysconfig
 from typing import get_args
 
 import pytest
@@ -17,7 +18,7 @@ from koodrive_async.emulator.fault import Kind
 
 def exported(process):
     """The variables that the command prints, once it serves."""
-    lines = [process.stdout.readline() for _ in range(3)]
+    lines = [process.stdout.readline() for _ in range(4)]
     assert "Ctrl-C stops it" in process.stderr.readline()
     words = [shlex.split(line) for line in lines]
     assert {word[0] for word in words} == {"export"}
@@ -123,6 +124,9 @@ def test_in_json_it_is_one_object(start):
         found = json.loads(process.stdout.readline())
         assert set(found) == {"url", "directory", "environment"}
         assert found["environment"]["KOODRIVE_ENDPOINT"] == found["url"]
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "", "")
 
 
 def test_help_lists_every_kind_of_fault(invoke):
@@ -151,3 +155,29 @@ def test_a_port_in_use_is_one_line(invoke):
 
 def test_a_fault_that_is_none_is_wrong_usage(invoke):
     assert invoke("emulator", "--fault", "latency=soon").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("set_already", "name", "value"),
+    [
+        ({"HTTP_PROXY": "http://127.0.0.1:9"}, "NO_PROXY", "127.0.0.1"),
+        ({"ALL_PROXY": "http://127.0.0.1:9", "NO_PROXY": "a"}, "NO_PROXY", "a,127.0.0.1"),
+        ({"http_proxy": "http://127.0.0.1:9", "no_proxy": "a"}, "no_proxy", "a,127.0.0.1"),
+        ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "*"}, "NO_PROXY", "*"),
+        ({"KOODRIVE_PROXY": "http://127.0.0.1:9"}, "KOODRIVE_PROXY", "none"),
+    ],
+)
+def test_no_proxy_is_between_a_command_and_its_emulator(call, set_already, name, value):
+    script = f'echo "${name}" && koodrive devices --json && python -c "$0"'
+    program = """
+import asyncio
+from koodrive_async import KooDrive
+async def main():
+    async with KooDrive.from_env() as drive:
+        print(await drive.devices.list())
+asyncio.run(main())"""
+    env = os.environ | set_already
+    env["PATH"] = os.pathsep.join((sysconfig.get_path("scripts"), env["PATH"]))
+    done = call("emulator", "--quiet", "--", "sh", "-c", script, program, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [value, '{"devices": []}', "()"]

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from koodrive_async import Module
+from koodrive_async.cli.profiles import config_path
 from koodrive_async.emulator import Fault
 from koodrive_async.testing import connect
 
@@ -152,6 +153,7 @@ def test_progress_is_told_between_the_files_and_never_after_the_end(invoke, tree
         "done",
         "failed",
         "cancelled",
+        "sent",
         "size",
         "hashed",
         "uploaded",
@@ -165,6 +167,14 @@ def test_progress_is_told_between_the_files_and_never_after_the_end(invoke, tree
     assert events[-1]["event"] == "done"
     quiet = invoke("backup", tree, "--json", "--quiet")
     assert (quiet.stdout, quiet.stderr) == ("", "")
+
+
+@pytest.mark.usefixtures("environment")
+def test_progress_is_told_also_when_nothing_moves(start, tree, koodrive_emulator):
+    koodrive_emulator.faults.add(Fault("latency", "files.create", seconds=60))
+    with start("backup", tree, "--json") as process:
+        told = [json.loads(process.stdout.readline()) for _ in range(3)]
+    assert [event["event"] for event in told] == ["begun", "progress", "progress"]
 
 
 @pytest.mark.usefixtures("environment")
@@ -254,10 +264,23 @@ def test_wrong_usage_and_settings_are_objects_too(call, arguments, code, kind, m
     assert error["hint"]
 
 
-def test_without_json_usage_is_told_as_ever(invoke):
-    done = invoke("files", "--nonsense")
-    assert done.exit_code == 2
-    assert "Usage: " in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("files", "--nonsense"), "No such option '--nonsense'; hint: see koodrive files --help"),
+        (("files",), "Missing argument 'RECORD'; hint: see koodrive files --help"),
+        (("--nonsense", "files"), "No such option '--nonsense'; hint: see koodrive --help"),
+        (("bakup",), "No such command 'bakup'. Did you mean 'backup'?; hint: see koodrive --help"),
+    ],
+)
+def test_wrong_usage_is_one_line_or_one_object(invoke, arguments, told):
+    done = invoke(*arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"error: {told}\n"
+    done = invoke(*arguments, "--json")
+    assert (done.exit_code, done.stdout) == (2, "")
+    error = json.loads(done.stderr)["error"]
+    assert f"{error['message']}; hint: {error['hint']}" == told
 
 
 def test_the_demo_is_one_object(invoke, tree):
@@ -277,4 +300,44 @@ def test_the_demo_names_what_is_not_equal(invoke, tree):
     (difference,) = found["differences"]
     assert difference["path"]
     assert "not backed up" in difference["problem"]
-    assert error_in(done)["message"] == "1 file of 5 not equal"
+    assert error_in(done)["message"] == "1 of 5 files not equal"
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_signing_in_and_out_and_choosing_are_objects(call, koodrive_emulator, tmp_path):
+    token = tmp_path / "token"
+    token.write_text(koodrive_emulator.token)
+    where = ("--endpoint", koodrive_emulator.url, "--user-id", koodrive_emulator.user_id)
+    file = str(config_path())
+    with token.open() as stdin:
+        done = call("login", *where, "--token-stdin", "--keep", "file", "--json", stdin=stdin)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found.pop("credentials").endswith("default.json")
+    assert found == {
+        "profile": "default",
+        "file": file,
+        "endpoint": koodrive_emulator.url,
+        "user_id": koodrive_emulator.user_id,
+    }
+    for arguments, expected in {
+        ("config", "path"): {"file": file},
+        ("config", "use", "default"): {"file": file, "default": "default"},
+        ("logout",): {"profile": "default", "forgotten": True},
+    }.items():
+        done = call(*arguments, "--json")
+        assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, expected, "")
+    done = call("logout", "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_warnings_of_signing_in_are_objects(call, koodrive_emulator, tmp_path, monkeypatch):
+    monkeypatch.setenv("KOODRIVE_TOKEN", "another")
+    token = tmp_path / "token"
+    token.write_text(koodrive_emulator.token)
+    where = ("--endpoint", koodrive_emulator.url, "--user-id", koodrive_emulator.user_id)
+    with token.open() as stdin:
+        done = call("login", *where, "--token-stdin", "--keep", "file", "--json", stdin=stdin)
+    assert done.returncode == 0
+    assert json.loads(done.stderr)["warning"]["message"].startswith("KOODRIVE_TOKEN is set")

@@ -165,6 +165,29 @@ def test_wrong_credentials_are_not_kept(give, where):
     assert not kept_file().exists()
 
 
+def test_what_is_wrong_with_a_token_is_said_where_it_can_be_mended(
+    give, invoke, where, koodrive_emulator, monkeypatch
+):
+    done = give("nobody", "login", "--token-stdin", *where)
+    assert done.stderr.endswith("hint: a token is the whole Authorization value: Bearer+...\n")
+    done = give("Bearer+nobody", "login", "--token-stdin", *where)
+    assert "hint: nothing was kept; see whether all of it is right" in done.stderr
+    monkeypatch.setenv("KOODRIVE_ENDPOINT", koodrive_emulator.url)
+    monkeypatch.setenv("KOODRIVE_USER_ID", koodrive_emulator.user_id)
+    monkeypatch.setenv("KOODRIVE_TOKEN", "Bearer+nobody")
+    told = "hint: renew what is in KOODRIVE_TOKEN; koodrive doctor checks it\n"
+    assert invoke("devices").stderr.endswith(told)
+
+
+def test_an_endpoint_is_looked_at_before_more_is_asked(start, koodrive_emulator):
+    with talk(start, "login") as talking:
+        talking.answer("Sign in with", "token")
+        talking.answer("Endpoint", "nonsense")
+        talking.wait_for("error: the endpoint must look like 'https://host', not 'nonsense'")
+        talking.answer("Endpoint", koodrive_emulator.url)
+        talking.wait_for("User id")
+
+
 def test_nobody_is_asked_whether_they_are_right_with_no_check(give, koodrive_emulator):
     place = ("--endpoint", "http://127.0.0.1:9", "--user-id", "5")
     done = give("Bearer+nobody", "login", "--token-stdin", "--no-check", *place)
@@ -259,6 +282,34 @@ def test_credentials_of_the_environment_go_before_those_that_are_kept(
     assert invoke("devices").exit_code == 4
     monkeypatch.setenv("KOODRIVE_TOKEN", koodrive_emulator.token)
     assert invoke("devices").exit_code == 0
+
+
+def test_a_profile_that_is_typed_goes_before_the_environment_as_a_whole(
+    give, invoke, where, koodrive_emulator, monkeypatch
+):
+    give(koodrive_emulator.token, "login", "--token-stdin", *where)
+    for name in ("ENDPOINT", "USER_ID", "APP_ID", "APP_SECRET"):
+        monkeypatch.setenv(f"KOODRIVE_{name}", "https://other.example")
+    assert "endpoint\thttps://other.example\t" in invoke("config", "explain").stdout
+    done = invoke("devices", "--profile", "default")
+    assert done.exit_code == 0, done.output
+    assert "https://other.example" not in invoke("config", "explain", "--profile", "default").stdout
+
+
+def test_credentials_of_the_environment_go_to_no_other_service(
+    give, invoke, where, koodrive_emulator, monkeypatch
+):
+    give(koodrive_emulator.token, "login", "--token-stdin", *where)
+    invoke("logout")
+    monkeypatch.setenv("KOODRIVE_TOKEN", koodrive_emulator.token)
+    assert invoke("devices", "--profile", "default").exit_code == 0
+    monkeypatch.setenv("KOODRIVE_ENDPOINT", "https://other.example")
+    done = invoke("devices", "--profile", "default")
+    assert done.exit_code == 3
+    assert done.stderr == (
+        "error: --profile default has no credentials, and those of the environment go with "
+        "KOODRIVE_ENDPOINT=https://other.example; hint: koodrive login --profile default\n"
+    )
 
 
 def test_credentials_that_are_gone(give, invoke, where, koodrive_emulator):

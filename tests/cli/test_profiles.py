@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
 import pytest
 
-from koodrive_async.cli.known_settings import SETTINGS, SettingsError
+from koodrive_async.cli.known_settings import BACKUP, SettingsError
 from koodrive_async.cli.profiles import config_path, read_profiles
 from koodrive_async.emulator import Fault
 
@@ -88,11 +87,30 @@ def test_options_take_what_the_profile_says(invoke, tree):
 def test_an_argument_goes_before_the_environment_and_that_before_the_profile(
     invoke, tree, monkeypatch
 ):
-    monkeypatch.setenv("KOODRIVE_EXCLUDE", os.pathsep.join(("*.jpg", "*.txt")))
-    done = invoke("--profile", "work", "backup", tree)
-    assert "done\t1 file, " in done.stdout
-    done = invoke("--profile", "work", "backup", "--exclude", "large.bin", tree)
-    assert "done\t4 files, " in done.stdout
+    monkeypatch.setenv("KOODRIVE_DEVICE_NAME", "variable")
+    assert invoke("backup", tree).exit_code == 0
+    assert names(invoke("devices")) == ["variable"]
+    assert invoke("backup", tree, "--device-name", "argument").exit_code == 0
+    assert names(invoke("devices")) == ["argument"]
+    assert invoke("--profile", "work", "backup", tree).exit_code == 0
+    assert set(names(invoke("devices"))) == {"argument", "work"}
+
+
+@pytest.mark.usefixtures("profiles")
+def test_patterns_add_up(invoke, tree, monkeypatch):
+    monkeypatch.setenv("KOODRIVE_EXCLUDE", "empty.*")
+    done = invoke("--profile", "work", "backup", "--dry-run", tree)
+    assert "plan\t1 file, " in done.stdout
+    done = invoke("--profile", "work", "backup", "--dry-run", "--exclude", "!large.bin", tree)
+    assert "plan\t2 files, " in done.stdout
+
+
+def test_a_file_with_patterns_that_is_gone_is_named(invoke, write_config, tree):
+    file = write_config("[profiles.a]\nexclude_from = ['gone']\n")
+    done = invoke("--profile", "a", "backup", "--dry-run", tree)
+    assert done.exit_code == 3
+    gone = file.parent / "gone"
+    assert f"error: {gone}: No such file or directory, named by a in {file}; " in done.stderr
 
 
 @pytest.mark.usefixtures("profiles")
@@ -132,7 +150,7 @@ def test_the_command_that_goes_on_names_the_profile(invoke, tree, koodrive_emula
     [
         (
             "colour = 1",
-            "has an unknown key 'colour': allowed are endpoint, user_id, app_id, module",
+            "has an unknown key 'colour': allowed are endpoint, user_id, app_id, proxy",
         ),
         (
             "memory = 'much'",
@@ -197,10 +215,10 @@ def test_a_profile_that_is_not_there(invoke):
     assert "no profile 'moon', named by --profile: it has home, work" in done.stderr
 
 
-@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"endpoint", "user_id", "app_id"}))
+@pytest.mark.parametrize("setting", BACKUP, ids=lambda setting: setting.name)
 @pytest.mark.usefixtures("profiles")
-def test_every_setting_but_those_of_the_service_is_an_option_of_backup(invoke, name):
-    assert SETTINGS[name].option in invoke("backup", "--help").stdout
+def test_every_setting_of_backups_is_an_option_of_backup(invoke, setting):
+    assert setting.option in invoke("backup", "--help").stdout
 
 
 @pytest.mark.usefixtures("environment")
@@ -251,3 +269,25 @@ def test_errors_about_settings_pickle():
     error = pickle.loads(pickle.dumps(SettingsError("a", hint="b")))
     assert isinstance(error, SettingsError)
     assert (str(error), error.hint) == ("a", "b")
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_file_that_begins_with_a_mark_of_its_encoding(invoke):
+    config_path().parent.mkdir(exist_ok=True)
+    config_path().write_text("[profiles.work]\nmodule = 'album'\n", encoding="utf-8-sig")
+    assert invoke("config", "use", "work").exit_code == 0
+    assert invoke("devices").exit_code == 0
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_password_in_an_endpoint_is_refused_and_not_shown(invoke, monkeypatch):
+    url = "https://me:pa55word@host.example"
+    for arguments in (("--endpoint", url, "devices"), ("config", "explain", "--endpoint", url)):
+        done = invoke(*arguments)
+        assert done.exit_code == 2
+        assert "pa55word" not in done.output
+    monkeypatch.setenv("KOODRIVE_ENDPOINT", url)
+    for command in ("devices", "doctor"):
+        done = invoke(command)
+        assert "KOODRIVE_ENDPOINT must be a URL such as https://host" in done.output
+        assert "pa55word" not in done.output

@@ -303,4 +303,5 @@ def test_a_damaged_journal_is_told_of_and_costs_nothing(invoke, tree, tmp_path, 
 @pytest.mark.usefixtures("koodrive_environment")
 def test_a_journal_needs_a_name(invoke, tree):
     done = invoke("backup", tree, "--journal", "")
-    assert (done.exit_code, done.stderr) == (2, "error: --journal must name a file, or be off\n")
+    told = "error: --journal must name a file, or be off; hint: see koodrive backup --help\n"
+    assert (done.exit_code, done.stderr) == (2, told)

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from koodrive_async.cli.local import total_size
-from koodrive_async.cli.rules import Rules, left_out_facts, left_out_text, read_rules
+from koodrive_async.cli.rules import Patterns, Rules, left_out_facts, left_out_text, read_rules
 from koodrive_async.upload import UploadItem
 from koodrive_async.upload.tree import LeftOut, tree_items
 
@@ -130,6 +130,27 @@ def test_without_patterns_everything_is_taken(root):
 )
 def test_include_takes_some_and_exclude_takes_them_out_again(root, include, exclude, expected):
     assert taken(root, rules_of(root, include=include, exclude=exclude)) == expected
+
+
+def test_paths_as_a_shell_has_them_are_understood(root):
+    everything = set(FILES)
+    for pattern in ("./b.tmp", f"{root}/b.tmp"):
+        assert taken(root, rules_of(root, exclude=[pattern])) == everything - {"b.tmp"}
+        assert taken(root, rules_of(root, include=[pattern])) == {"b.tmp"}
+        assert taken(root, rules_of(root, exclude=["*.tmp", f"!{pattern}"])) == (
+            everything - {"sub/b.tmp", "sub/keep.tmp"}
+        )
+
+
+def test_patterns_that_always_hold_come_before_those_of_the_folder(root, tmp_path):
+    (root / ".koodriveignore").write_text("!a.txt\n")
+    file = tmp_path / "more"
+    file.write_text("b.tmp\n")
+    standing = Patterns(include=["*.tmp"], exclude=["a.txt", "sub/"], exclude_from=[file])
+    rules = read_rules(
+        root, include=["a.txt"], exclude=["!/sub/"], exclude_from=[], standing=standing
+    )
+    assert taken(root, rules) == {"a.txt", "sub/keep.tmp", "sub/deep/a.txt"}
 
 
 def test_what_stands_on_the_command_line_is_never_a_comment(root):

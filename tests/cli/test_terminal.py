@@ -13,6 +13,8 @@ from koodrive_async.emulator import Fault
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals", allow_module_level=True)
 
+from tests.cli.talking import talk
+
 pytestmark = pytest.mark.usefixtures("environment")
 
 ESCAPE = "\x1b["
@@ -160,3 +162,10 @@ def test_the_demo_shows_its_progress(on_terminal, tree):
 def test_pipes_of_a_child_are_not_taken_for_a_terminal(call, tree):
     done = call("backup", tree, env=os.environ | {"FORCE_COLOR": "1"}, stderr=subprocess.STDOUT)
     assert ESCAPE not in done.stdout
+
+
+@pytest.mark.parametrize("command", [("devices",), ("backup", ".")])
+def test_a_service_that_does_not_answer_is_waited_for_in_words(start, command):
+    env = os.environ | {"KOODRIVE_ENDPOINT": "http://127.0.0.1:1"}
+    with talk(start, *command, env=env) as talking:
+        talking.wait_for("waiting for 127.0.0.1:1: connection refused (attempt 2 of 7)\r\n")

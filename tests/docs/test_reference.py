@@ -15,7 +15,7 @@ from sphinx.util.inventory import InventoryFile
 
 from tests.docs.pages import DOCS
 
-MODULES = ("", ".emulator", ".hashing", ".sinks", ".sync", ".testing", ".upload")
+MODULES = ("", ".emulator", ".frames", ".hashing", ".sinks", ".sync", ".testing", ".upload")
 
 
 pytestmark = pytest.mark.timeout(180)  # the first one builds

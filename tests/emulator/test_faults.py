@@ -57,6 +57,19 @@ def test_a_rule_can_be_written_as_text(text, fault):
 
 
 @pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"kind": "rest"}, "no kind is called 'rest'; there are latency, "),
+        ({"kind": "reset", "moment": "late"}, "no moment is called 'late'; there are before, "),
+    ],
+)
+def test_a_fault_that_is_none_says_in_a_sentence_what_there_is(wrong, why):
+    with pytest.raises(ValueError, match="there are") as refused:
+        Fault(**wrong)
+    assert str(refused.value).startswith(why)
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("", "no kind is called ''"),

@@ -263,6 +263,21 @@ async def test_a_machine_code_that_is_allowed_is_sent(client, scripted, code):
     assert scripted.request.json["machineCode"] == code
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (bind("my notebook"), "{1,64}$ (letters, digits and _), which 'my notebook' does not"),
+        (bind("a", name="é"), "{1,32}$ (letters, digits, white space, - and _), which"),
+        (bind("a", os="é"), "{1,32}$ (letters, digits, white space and _), which"),
+    ],
+)
+async def test_a_refused_name_is_told_in_words_what_is_allowed(client, scripted, call, said):
+    with pytest.raises(InvalidArgument) as refused:
+        await call(client)
+    assert said in str(refused.value)
+    assert not scripted.requests
+
+
 @pytest.mark.parametrize("rename", AutoRename)
 async def test_the_policy_for_taken_names_is_sent_as_its_number(client, scripted, rename):
     scripted.replies({"code": 0})

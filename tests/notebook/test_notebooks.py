@@ -60,7 +60,7 @@ def test_a_notebook_is_stored_without_outputs_and_without_a_trace_of_who_ran_it(
 def test_the_quickstart_runs(tmp_path):
     cells = executed(notebook("quickstart.ipynb"), tmp_path).cells
     check_nothing_went_wrong(cells)
-    for name in ("backup", "session", "receipt", "record", "page", "pandas"):
+    for name in ("backup", "session", "outcomes", "receipt", "record", "page", "pandas"):
         assert "<table" in outputs_of(cells, name)[-1]["text/html"]
     assert "10 files, 44.4 MB" in texts_of(cells, "backup")
     assert "completed" in texts_of(cells, "session")

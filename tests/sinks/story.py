@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from koodrive_async.upload import UploadItem, UploadReceipt
+from koodrive_async.upload.trace import PartClock
 from koodrive_async.upload.watching import SessionWatch
 
 
@@ -34,6 +35,8 @@ class Story:
         """Back up a file."""
         file = self.begun(path, size)
         file.hashed()
+        if outcome == "uploaded":
+            file.sent(PartClock().span(1, size))
         file.completed()
         file.finished(receipt(path, size, outcome))
 

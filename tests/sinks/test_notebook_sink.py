@@ -95,6 +95,10 @@ def test_an_interrupted_cell_leaves_a_table_too(run):
     notebook = run("import asyncio", BACK_UP.format(sink="", end=end), allow_errors=True)
     (html,) = shown_html(notebook)
     assert "3 files backed up, then interrupted" in html
+    (text,) = [output.data["text/plain"] for output in outputs(notebook) if "data" in output]
+    assert text.startswith("interrupted: 3 files, 18.9 MB in ")
+    for shown in (html, text):
+        assert "go on with resume= (docs/how-to/resuming.md)" in shown
 
 
 def test_an_exception_leaves_a_table_too(run):
@@ -152,6 +156,29 @@ def test_a_page_takes_its_colours_from_where_it_is(story, standing):
         assert colours
         for colour in colours:
             assert colour.endswith(("inherit", "currentColor"))
+
+
+def test_the_headline_counts_what_failed(story, standing):
+    story.finished("a")
+    story.failed("b", ValueError())
+    page = ended_page(standing(), 5.0, None)
+    assert "1 file backed up, 1 failed" in page
+    assert "resume=" not in page
+
+
+def test_a_run_that_sent_nothing_shows_no_speed(story, standing):
+    story.finished("a", 10**9, "rapid")
+    after = standing()
+    assert running_page(after, after.began + 5).count("B/s") == 1  # of hashing
+    assert "speed" not in ended_page(after, 5.0, None)
+
+
+def test_what_goes_on_when_the_block_has_ended_is_still_under_way(story, standing):
+    story.finished("a")
+    story.begun("b")
+    page = ended_page(standing(), 5.0, KeyboardInterrupt())
+    assert "1 file backed up, then interrupted" in page
+    assert "still under way" in page
 
 
 def test_only_so_many_files_are_shown(story, standing):

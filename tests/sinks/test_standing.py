@@ -105,9 +105,64 @@ def test_the_summary_tells_what_there_is_to_tell(story):
     story.retried("d", ValueError())
     story.failed("e", ValueError())
     assert standing_after(story).summary(2) == (
-        "3 files, 7.0 kB in 2.00 s: 2.5 kB/s; 1 file there already; 1 file not sent, the service "
-        "had the bytes; 1 part sent again; 1 file failed"
+        "3 files, 7.0 kB in 2.00 s: 2.0 kB/s; 1 file there already; 1 file not sent, the service "
+        "had the bytes; 1 part sent again; 1 file failed; 1 file still under way"
     )
+
+
+def test_a_run_that_sent_nothing_has_no_speed(story):
+    story.finished("a", 4000, "exists")
+    story.finished("b", 2000, "rapid")
+    standing = standing_after(story)
+    standing.look(standing.began + 2)
+    assert standing.passes[1].per_second is None
+    assert "/s" not in standing.progress()
+    assert standing.summary(2).startswith("2 files, 6.0 kB in 2.00 s; 1 file there already")
+
+
+def test_the_speed_is_that_of_the_bytes_that_were_sent(story):
+    story.finished("a", 9000, "exists")
+    story.finished("b", 1000)
+    standing = standing_after(story)
+    standing.look(standing.began + 2)
+    assert standing.passes[1].per_second == 500
+    assert standing.speed(4) == "250 B/s"
+
+
+def test_what_a_session_sent_before_it_was_shown_does_not_count(story):
+    story.finished("a", 9000)
+    story.taken()
+    story.finished("b", 1000)
+    assert standing_after(story).sent == 1000
+
+
+def test_a_file_that_is_hashed_waits_until_a_part_of_it_has_arrived(story, monkeypatch):
+    monkeypatch.setattr("koodrive_async.upload.watching.REPORT_EVERY", 0)
+    story.begun("a", 0)
+    half, hashed, sending = (story.begun(name) for name in "bcd")
+    hashed.hashed()
+    sending.hashed()
+    sending.arrived(500)
+    half.hashing(600)
+    files = standing_after(story).largest(9, FOREVER)
+    assert [file.doing for file in files] == ["hash", "hash", "waiting", "upload"]
+
+
+@pytest.mark.parametrize("total", [None, 1000])
+def test_a_pass_that_is_over_has_no_time_left(story, total):
+    story.finished("a", 1000)
+    standing = standing_after(story)
+    standing.total = total
+    standing.look(standing.began + 2)
+    assert standing.time_left(standing.passes[1]) == ""
+
+
+def test_what_is_not_over_has_some_time_left(story):
+    story.finished("a", 10_000)
+    story.begun("b", 1)
+    standing = standing_after(story)
+    standing.look(standing.began + 2)
+    assert standing.time_left(standing.passes[1]) == "0:01+"
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,10 @@ async def uploads(session: BackupSession, file: BinaryIO) -> None:
     await session.upload(stream(), name="c")
     async for outcome in session.upload_many(["a", UploadItem(source=b"b", name="b")]):
         assert_type(outcome, UploadReceipt | UploadFailure)
+        if outcome.outcome == "failed":
+            assert_type(outcome.error, Exception)
+        else:
+            assert_type(outcome.size, int)
     async for event in session.events():
         tell(event)
 

@@ -182,6 +182,6 @@ def test_names_become_legal_and_keep_their_extension(name, allowed):
     assert record_name(name) == permitted_name(name) == check_file_name(allowed)
 
 
-@pytest.mark.parametrize("text", ["", ".", "..", "/", "\ud800", "\udcff"])
+@pytest.mark.parametrize("text", ["", ".", "..", "/", "\ud800"])
 def test_a_text_that_is_no_name_at_all_becomes_one(text):
     assert permitted_name(text) == "_"

@@ -38,12 +38,14 @@ class Service:
 
     :ivar spool: The folder of its temporary files.
     :ivar log: Lines that it has written.
+    :ivar reading: Writes them down, until the service has ended.
     """
 
     url: str
     process: subprocess.Popen[str]
     spool: Path
     log: list[str]
+    reading: threading.Thread
 
     def tell_to_end(self):
         self.process.send_signal(signal.SIGTERM)
@@ -99,10 +101,11 @@ def serving(environment, folder, *, port=0, **settings):
     spool = folder / "spool"
     spool.mkdir(exist_ok=True)
     variables = {f"WEB_SERVICE_{name.upper()}": str(value) for name, value in settings.items()}
+    given = os.environ | environment | variables | {"TMPDIR": str(spool)}
     process = subprocess.Popen(
         [sys.executable, "-m", "examples.web_service", "--port", str(port)],
         cwd=ROOT,
-        env=os.environ | environment | variables | {"TMPDIR": str(spool)},
+        env={name: value for name, value in given.items() if value is not None},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -110,18 +113,21 @@ def serving(environment, folder, *, port=0, **settings):
     log: list[str] = []
     with process:
         try:
-            yield Service(url_in(process.stderr, log), process, spool, log)
+            url = url_in(process.stderr, log)
+            # so that it never waits for us
+            reading = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
+            reading.start()
+            yield Service(url, process, spool, log, reading)
         finally:
             process.kill()
             sys.stdout.writelines(log)  # for the report of a test that failed
 
 
 def url_in(lines, log):
-    """Return where it listens; go on reading what it writes, so that it never waits for us."""
+    """Return where it listens."""
     for line in lines:
         log.append(line)
         if found := re.search(r"running on (http://\S+)", line):
-            threading.Thread(target=log.extend, args=(lines,), daemon=True).start()
             return found[1]
     raise AssertionError("".join(log))
 

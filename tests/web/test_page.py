@@ -11,6 +11,7 @@ import anyio.to_thread
 import pytest
 
 from koodrive_async.emulator import Fault
+from tests.web.conftest import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -153,7 +154,19 @@ async def test_a_file_that_is_too_large_is_not_sent(plain, look, tmp_path):
     page.on("request", lambda request: sent.append(request.url))
     await choose(page, path)
     await row(page, "huge.bin").get_by_text("This file is larger than 4 GiB").wait_for()
+    assert await row(page, "huge.bin").get_by_role("button").count() == 0
     assert sent == []
+
+
+async def test_the_page_says_that_it_is_an_emulator_when_it_started_one(look, tmp_path, plain):
+    told = "This is an emulator, not KooDrive"
+    page = await look(plain)
+    await page.get_by_text("up to 4 GiB each").wait_for()
+    assert not await page.get_by_text(told).is_visible()
+    with serving({"KOODRIVE_ENDPOINT": None}, tmp_path) as service:
+        page = await look(service)
+        await page.get_by_text(told).wait_for()
+    assert "  koodrive records\n" in service.log
 
 
 async def test_uploads_finish_when_the_service_is_told_to_end(
@@ -229,6 +242,8 @@ async def test_cancelling_ends_an_upload_that_has_arrived_here_already(
         assert await off_loop(koodrive_emulator.seen.wait_active, "files.create")
         await page.get_by_role("button", name="Cancel: a.bin").click()
         await row(page, "a.bin").get_by_text("You cancelled this upload").wait_for()
+        for each in (page, other):
+            await see(each, "a.bin", "Cancelled")
         await row(other, "a.bin").get_by_text("The browser went away").wait_for()
         assert await off_loop(koodrive_emulator.seen.wait, "locks.release")
         assert service.open_spools() == []

@@ -16,6 +16,8 @@ import aiohttp
 import anyio.to_thread
 import pytest
 
+from examples.web_service.settings import Settings
+from koodrive_async import Module
 from koodrive_async.emulator import Fault
 from tests.web.conftest import ROOT
 
@@ -226,7 +228,19 @@ async def test_a_stopping_service_says_so(serve, koodrive_emulator):
     assert koodrive_emulator.locks() == ()
 
 
-async def test_a_second_ctrl_c_hurries_and_leaves_no_lock(serve, koodrive_emulator):
+async def test_ctrl_c_ends_an_idle_service_without_a_word(serve):
+    with serve() as service:
+        service.process.send_signal(signal.SIGINT)
+        assert await anyio.to_thread.run_sync(service.ended) == 130
+    assert_quiet(service)
+
+
+def assert_quiet(service):
+    service.reading.join()
+    assert [line for line in service.log if not line.startswith("INFO:")] == []
+
+
+async def test_a_second_ctrl_c_hurries_and_completes_the_record(serve, koodrive_emulator):
     koodrive_emulator.faults.add(Fault("silence", "part.put"))
     with serve(grace=1000) as service:
         async with talk_to(service) as http:
@@ -238,10 +252,59 @@ async def test_a_second_ctrl_c_hurries_and_leaves_no_lock(serve, koodrive_emulat
                     if kind == "status" and told["is_stopping"]:
                         break
             service.process.send_signal(signal.SIGINT)
-            assert await anyio.to_thread.run_sync(service.ended) == 0
-            first.cancel()
+            assert (await error_of(await first))[0] == 503
+            assert await anyio.to_thread.run_sync(service.ended) == 130
+    assert_quiet(service)
     (record,) = koodrive_emulator.records()
-    assert (record.status, koodrive_emulator.locks()) == (0, ())
+    assert (record.status, koodrive_emulator.locks()) == (1, ())
+
+
+async def test_pages_are_told_that_another_backup_holds_the_lock(serve, drive):
+    with serve(idle=0.05) as service:
+        async with talk_to(service) as http, drive.locks.hold(Module.FOLDER) as other:
+            upload = asyncio.ensure_future(http.put(where(), data=b"waits"))
+            async with http.get("/events") as answer:
+                await status_of(answer, "waiting")
+                await drive.locks.release(other.lock_id)
+                await status_of(answer, "completed")
+            assert (await upload).status == 200
+
+
+async def status_of(answer, wanted):
+    """Read events until the record is in a state."""
+    async for kind, _, told in events(answer):
+        if kind == "status" and told["record_state"] == wanted:
+            return
+    raise AssertionError(f"no record was {wanted}")
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"WEB_SERVICE_MAX_BYTES": "4GB"}, "WEB_SERVICE_MAX_BYTES cannot be '4GB': a size is"),
+        ({"WEB_SERVICE_AT_ONCE": "0"}, "WEB_SERVICE_AT_ONCE cannot be '0': at_once must be above"),
+        ({"KOODRIVE_ENDPOINT": ""}, "To try it without an account: koodrive emulator -- uvicorn"),
+    ],
+)
+def test_what_is_not_set_rightly_is_said_in_one_line(variables, said, koodrive_environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "uvicorn", "--factory", "examples.web_service.app:application"],
+        cwd=ROOT,
+        env=os.environ | koodrive_environment | variables,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=40,
+    )
+    assert done.stderr.splitlines()[-1].startswith(said)
+    assert "Traceback" not in done.stderr
+
+
+def test_sizes_may_have_a_unit():
+    def most(text):
+        return Settings.from_env({"WEB_SERVICE_MAX_BYTES": text}).max_bytes
+
+    assert [most(text) for text in ("1000", "1 KiB", "4GiB")] == [1000, 1024, 4 * 2**30]
 
 
 async def test_what_a_killed_service_left_is_gone_on_with(

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import anyio.to_thread
 import pytest
 
-from examples.web_service.shared_session import SharedSession, Stopped
+from examples.web_service.shared_session import SharedSession, Stopped, begin_or_go_on
 from koodrive_async import Event, FileFinished, LockLost, LockRefused, Module, RetryPolicy, Timeouts
 from koodrive_async.emulator import Fault
 from koodrive_async.testing import connect
@@ -146,6 +147,22 @@ async def test_a_busy_one_is_lent_no_more_after_a_while(share, koodrive_emulator
         ("slow.bin", first_record),
         ("later.bin", later_record),
     ]
+
+
+async def test_it_goes_on_with_what_a_crash_has_left(koodrive_emulator, tmp_path):
+    async with connect(koodrive_emulator, journal=tmp_path / "journal.db") as drive:
+        device = await drive.devices.bind("web_service")
+        begin = partial(begin_or_go_on, drive, device.device_id, Module.FOLDER)
+        with suppress(ConnectionResetError):
+            async with await begin() as session:
+                await session.upload(b"before", name="before.bin")
+                raise ConnectionResetError
+        for name in ("after.bin", "later.bin"):
+            async with SharedSession(begin) as shared:
+                await upload(shared, name.encode(), name)
+    of_record = {file.name: file.record_id for file in koodrive_emulator.files()}
+    assert of_record["before.bin"] == of_record["after.bin"] != of_record["later.bin"]
+    assert {record.status.name for record in koodrive_emulator.records()} == {"COMPLETED"}
 
 
 async def test_one_that_cannot_be_opened_is_tried_again_by_the_next_upload(

@@ -1,0 +1,252 @@
+"""The way to the service: proxies and certificates, as arguments, variables and in profiles."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+
+import anyio.from_thread
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from koodrive_async.cli.profiles import config_path
+from koodrive_async.emulator import Emulator
+from tests.network.conftest import (  # noqa: F401 - fixtures
+    authority,
+    ca_file,
+    secure_emulator,
+    server_certificate,
+    server_tls,
+    serving_as,
+)
+from tests.network.forward_proxy import ForwardProxy
+
+PASSWORD = "pa55word"
+
+
+@pytest.fixture
+def proxy():
+    """A proxy in a thread of its own, for commands that have an event loop themselves."""
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(ForwardProxy(pair=f"me:{PASSWORD}")) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def with_password(proxy):
+    return proxy.url.replace("//", f"//me:{PASSWORD}@")
+
+
+def write_profile(text):
+    config_path().parent.mkdir(exist_ok=True)
+    config_path().write_text(f"default = 'work'\n[profiles.work]\n{text}\n")
+
+
+@pytest.mark.usefixtures("environment")
+def test_calls_go_through_the_proxy_of_the_variable(invoke, proxy, with_password, monkeypatch):
+    monkeypatch.setenv("KOODRIVE_PROXY", with_password)
+    done = invoke("devices")
+    assert done.exit_code == 0, done.output
+    assert len(proxy.asked) == 1
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_argument_goes_before_the_variable_and_none_is_no_proxy(
+    invoke, proxy, with_password, monkeypatch
+):
+    monkeypatch.setenv("KOODRIVE_PROXY", with_password)
+    assert invoke("--proxy", "none", "devices").exit_code == 0
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    assert invoke("--proxy", "none", "devices").exit_code == 0
+    assert proxy.asked == []
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_refusing_proxy_is_one_line_with_a_hint(invoke, proxy):
+    done = invoke("--proxy", proxy.url, "devices")
+    assert done.exit_code == 4
+    assert "asks for a user and a password" in done.stderr
+    assert "hint: koodrive --proxy none" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_login_goes_through_the_proxy_and_the_profile_keeps_it(
+    invoke, proxy, koodrive_emulator, monkeypatch, tmp_path, call
+):
+    monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", f"//me:{PASSWORD}@"))
+    given = ("--endpoint", koodrive_emulator.url, "--user-id", koodrive_emulator.user_id)
+    options = (*given, "--token-stdin", "--keep", "file")
+    token = tmp_path / "token"
+    token.write_text(koodrive_emulator.token)
+    with token.open() as stdin:
+        done = call("login", *options, stdin=stdin, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert len(proxy.asked) == 1
+    with token.open() as stdin:
+        done = call("login", *options, "--proxy", "none", stdin=stdin, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert 'proxy = "none"' in config_path().read_text()
+    assert invoke("devices").exit_code == 0
+    assert len(proxy.asked) == 1
+
+
+def test_a_password_is_shown_nowhere(invoke, environment, with_password, proxy, monkeypatch):
+    monkeypatch.setenv("KOODRIVE_PROXY", with_password)
+    shown = with_password.replace(f"me:{PASSWORD}", "***")
+    found = json.loads(invoke("config", "explain", "--json").stdout)["settings"]["proxy"]
+    assert found == {"value": shown, "source": "environment", "where": "KOODRIVE_PROXY"}
+    for command in (("config", "explain"), ("doctor",), ("--debug", "doctor", "--json")):
+        done = invoke(*command)
+        assert done.exit_code == 0, done.output
+        assert shown in done.stdout
+        assert PASSWORD not in done.output
+    assert f"through the proxy {proxy.name}; http: no certificates" in invoke("doctor").stdout
+    assert environment["KOODRIVE_TOKEN"] not in done.output
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"socks5://me:{PASSWORD}@proxy.example:1080",
+        f"https://me:{PASSWORD}@proxy.example:3128",
+        f"http://me:{PASSWORD}/@proxy.example",
+        f"ftp://{PASSWORD}",
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_not_shown_either(invoke, monkeypatch, url):
+    write_profile(f"proxy = '{url}'")
+    done = invoke("devices")
+    assert done.exit_code == 3
+    assert "[profiles.work] proxy must be the URL of an HTTP proxy" in done.stderr
+    assert PASSWORD not in done.output
+    config_path().unlink()
+    done = invoke("--proxy", url, "devices")
+    assert done.exit_code == 2
+    assert PASSWORD not in done.output
+    monkeypatch.setenv("KOODRIVE_PROXY", url)
+    done = invoke("devices")
+    assert done.exit_code == 3
+    assert "KOODRIVE_PROXY must be the URL of an HTTP proxy" in done.stderr
+    assert PASSWORD not in done.output
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_password_is_neither_an_argument_nor_in_a_profile(invoke, with_password):
+    done = invoke("--proxy", with_password, "devices")
+    assert done.exit_code == 2
+    assert "KOODRIVE_PROXY may have it" in done.stderr
+    assert invoke("config", "explain", "--proxy", with_password).exit_code == 2
+    write_profile(f"proxy = '{with_password}'")
+    done = invoke("devices")
+    assert done.exit_code == 3
+    assert "secrets do not belong in this file" in done.stderr
+    assert PASSWORD not in done.output
+
+
+def test_certificates_of_an_authority_of_ones_own(
+    invoke,
+    monkeypatch,
+    secure_emulator,  # noqa: F811 - a fixture
+    ca_file,  # noqa: F811 - a fixture
+):
+    for name, value in secure_emulator.environment().items():
+        monkeypatch.setenv(name, value)
+    done = invoke("devices")
+    assert done.exit_code == 4
+    assert "hint: koodrive --ca-file FILE" in done.stderr
+    assert invoke("--ca-file", ca_file, "devices").exit_code == 0
+    write_profile(f"ca_file = '{os.path.relpath(ca_file, config_path().parent)}'")
+    done = invoke("doctor")
+    assert done.exit_code == 0, done.output
+    assert "no proxy; certificates of " in done.stdout
+    assert ca_file.name in done.stdout
+
+
+@pytest.fixture
+def strict_emulator(tmp_path, authority, server_certificate):  # noqa: F811 - fixtures
+    """One that wants to see a certificate of its clients."""
+    context = serving_as(server_certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    with Emulator(tmp_path / "strict", ssl_context=context) as emulator:
+        yield emulator
+
+
+def test_a_client_certificate_with_a_locked_key(
+    invoke,
+    monkeypatch,
+    tmp_path,
+    strict_emulator,
+    authority,  # noqa: F811 - a fixture
+    ca_file,  # noqa: F811 - a fixture
+):
+    mine = authority.issue_cert("me@host.example")
+    key = load_pem_private_key(mine.private_key_pem.bytes(), None)
+    locked = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(PASSWORD.encode())
+    )
+    (tmp_path / "me.key").write_bytes(locked)
+    chain = b"".join(pem.bytes() for pem in mine.cert_chain_pems)
+    (tmp_path / "me.pem").write_bytes(chain)
+    for name, value in strict_emulator.environment().items():
+        monkeypatch.setenv(name, value)
+    files = {
+        "ca_file": ca_file,
+        "client_cert": tmp_path / "me.pem",
+        "client_key": tmp_path / "me.key",
+    }
+    write_profile("\n".join(f"{name} = '{file}'" for name, file in files.items()))
+    done = invoke("devices")
+    assert done.exit_code == 3
+    assert "me.key" in done.stderr
+    monkeypatch.setenv("KOODRIVE_KEY_PASSWORD", PASSWORD)
+    done = invoke("devices")
+    assert done.exit_code == 0, done.output
+    assert PASSWORD not in invoke("config", "explain").output
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"KOODRIVE_CA_FILE": "/no/such.pem"}, "/no/such.pem: No such file or directory, named by"),
+        ({"KOODRIVE_CLIENT_KEY": "me.key"}, "goes with a client_cert"),
+        ({"KOODRIVE_CA_FILE": "a", "KOODRIVE_TRUSTSTORE": "yes"}, "both say whom to trust"),
+        ({"KOODRIVE_TRUSTSTORE": "perhaps"}, "KOODRIVE_TRUSTSTORE must be true or false"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(invoke, monkeypatch, variables, told):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    done = invoke("devices")
+    assert done.exit_code == 3
+    assert told in done.stderr
+    assert "; hint: " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("environment")
+def test_doctor_names_the_proxy_of_the_environment(invoke, proxy, with_password, monkeypatch):
+    monkeypatch.setenv("http_proxy", with_password)
+    done = invoke("doctor")
+    assert f"through the proxy {proxy.name}, which HTTP_PROXY names; " in done.stdout
+    assert PASSWORD not in done.output
+    monkeypatch.setenv("http_proxy", "socks5://proxy.example:1080")
+    done = invoke("doctor")
+    assert done.exit_code == 1
+    assert "failed  network" in done.stdout
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_demo_stays_on_this_machine(invoke, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert invoke("demo").exit_code == 0
