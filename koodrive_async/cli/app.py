@@ -15,10 +15,17 @@ import click
 from click.exceptions import Exit, NoArgsIsHelpError
 
 from koodrive_async import __version__
-from koodrive_async.cli.choosing import options_of_all, profile_option
+from koodrive_async.cli.choosing import hidden_options, options_of_all, profile_option
 from koodrive_async.cli.exits import exit_code_of
 from koodrive_async.cli.interruption import Interrupted, interruptible
-from koodrive_async.cli.json_output import asks_for_json, error_text, note_json, wants_json
+from koodrive_async.cli.json_output import (
+    asks_for_json,
+    error_text,
+    json_in_front,
+    note_json,
+    wants_json,
+)
+from koodrive_async.cli.output import quiet_in_front
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -145,6 +152,10 @@ def _equip(command: click.Command, *, profile: bool) -> None:
     """Let options of all commands stand behind a command as well as in front of it."""
     if profile:
         command.params.append(profile_option())
+        taken = {option for param in command.params for option in param.opts}
+        command.params.extend(
+            option for option in hidden_options() if taken.isdisjoint(option.opts)
+        )
     command.params.append(_debug_option())
     for below in command.commands.values() if isinstance(command, click.Group) else ():
         _equip(below, profile=profile)
@@ -176,7 +187,7 @@ def _debug(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 @click.group(
     cls=_Commands,
-    params=[*options_of_all(), _debug_option()],
+    params=[*options_of_all(), quiet_in_front(), json_in_front(), _debug_option()],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 all went well, 1 something failed (files are named), 2 wrong usage, "
     "3 settings are missing or wrong, 4 the service refused or did not answer; when a signal "

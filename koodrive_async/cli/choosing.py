@@ -30,6 +30,15 @@ def options_of_all() -> list[click.Parameter]:
     ]
 
 
+def hidden_options() -> list[click.Parameter]:
+    """Return those that may stand behind a command as well, where its help need not name them."""
+    found = options_of_all()[1:]
+    for option in found:
+        assert isinstance(option, click.Option)  # noqa: S101 - as they were made
+        option.hidden = True
+    return found
+
+
 def network_options() -> list[click.Parameter]:
     """Return the options for the way to the service."""
     return [
@@ -116,13 +125,14 @@ def _take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         SETTINGS,
         check_argument,
     )
-    from koodrive_async.cli.settings import ARGUMENTS  # noqa: PLC0415 - the same
+    from koodrive_async.cli.settings import ARGUMENTS, read_again  # noqa: PLC0415 - the same
 
     try:
         checked = check_argument(SETTINGS[param.name], value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
     ctx.meta.setdefault(ARGUMENTS, {})[param.name] = checked
+    read_again(ctx)
     _note(ctx, param, value)
 
 

@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _JSON: Final = "koodrive_async.json"
+_JSON_IN_FRONT: Final = "koodrive_async.json_in_front"
+
+
+def json_in_front() -> click.Option:
+    """Return the option ``--json`` that stands in front of a command."""
+
+    def note(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+        if wanted:
+            ctx.meta[_JSON_IN_FRONT] = True
+
+    return click.Option(
+        ["--json"], is_flag=True, expose_value=False, callback=note, help="Write JSON, errors too."
+    )
 
 
 def json_option(command: Any) -> Any:
@@ -52,6 +65,7 @@ def note_json(ctx: click.Context) -> None:
 
 
 def _note_json(ctx: click.Context, _: click.Parameter, wanted: bool) -> bool:
+    wanted = wanted or bool(ctx.meta.get(_JSON_IN_FRONT))
     if wanted:
         note_json(ctx)
     return wanted

@@ -222,12 +222,12 @@ def _endpoint(answers: Answers, network: Network) -> str:
 
     while True:
         endpoint = answers.get("endpoint", "Endpoint, such as https://host")
-        if not endpoint:
-            return ""  # nobody can be asked: it is told with all else that is missing
+        if not somebody_is_there():
+            return endpoint  # what is missing is told together
         try:
             signing_in.check_endpoint(endpoint, network)
         except ConfigurationError as error:
-            if answers.given.get("endpoint") or not somebody_is_there():
+            if answers.given.get("endpoint"):
                 raise
             click.echo(f"error: {reason(error)}", err=True)
         else:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_QUIET: Final = "koodrive_async.quiet"
+_NOTHING_BUT_ERRORS: Final = "Write nothing but errors, to standard error."
 _NARROWEST: Final = 12
 _BETWEEN: Final = 2
 
@@ -168,8 +170,27 @@ def _table(columns: Sequence[Field[Any]], rows: Sequence[Sequence[str]]) -> Tabl
 def quiet_option(command: Any) -> Any:
     """Give a command ``--quiet``, as its argument ``quiet``."""
     return click.option(
-        "--quiet", "-q", is_flag=True, help="Write nothing but errors, to standard error."
+        "--quiet",
+        "-q",
+        is_flag=True,
+        callback=lambda ctx, _, wanted: wanted or bool(ctx.meta.get(_QUIET)),
+        help=_NOTHING_BUT_ERRORS,
     )(command)
+
+
+def quiet_in_front() -> click.Option:
+    """Return the option ``--quiet`` that stands in front of a command."""
+
+    def note(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+        ctx.meta[_QUIET] = wanted
+
+    return click.Option(
+        ["--quiet", "-q"],
+        is_flag=True,
+        expose_value=False,
+        callback=note,
+        help=_NOTHING_BUT_ERRORS,
+    )
 
 
 class Display(Protocol):

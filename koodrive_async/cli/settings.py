@@ -189,6 +189,11 @@ def current() -> Settings:
     return settings
 
 
+def read_again(ctx: click.Context) -> None:
+    """Let the settings be read again when they are asked for: there is another argument."""
+    ctx.meta.pop(_SETTINGS, None)
+
+
 def read_settings(
     arguments: Mapping[str, object],
     profile: str | None = None,

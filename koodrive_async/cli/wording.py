@@ -38,9 +38,9 @@ _HINTS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (
         LockRefused,
         (
-            "somebody else is backing up, or a backup that was killed elsewhere, or had no journal, "
-            "has left its lock behind; --wait SECONDS waits, and 10 minutes after it was last "
-            "heard of it is free by itself"
+            "somebody else is backing up, or a backup that was killed elsewhere, or had no "
+            "journal, has left its lock behind; --wait SECONDS waits, and 10 minutes after it was "
+            "last heard of it is free by itself"
         ),
     ),
     (AuthenticationError, "koodrive login takes other credentials, koodrive doctor checks them"),

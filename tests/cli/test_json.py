@@ -341,3 +341,17 @@ def test_warnings_of_signing_in_are_objects(call, koodrive_emulator, tmp_path, m
         done = call("login", *where, "--token-stdin", "--keep", "file", "--json", stdin=stdin)
     assert done.returncode == 0
     assert json.loads(done.stderr)["warning"]["message"].startswith("KOODRIVE_TOKEN is set")
+
+
+@pytest.mark.usefixtures("environment")
+def test_options_of_all_commands_stand_in_front_or_behind(invoke, tree, koodrive_emulator):
+    assert json.loads(invoke("--json", "devices").stdout) == {"devices": []}
+    assert invoke("--quiet", "backup", tree).output == ""
+    assert json.loads(invoke("--json", "devices").stdout)["devices"]
+    place = ("--endpoint", koodrive_emulator.url.replace("127.0.0.1", "localhost"))
+    shown = invoke("--profile", "", *place, "config", "explain", "--json").stdout
+    assert invoke("config", "explain", "--json", *place).stdout == shown
+    done = invoke("devices", "--endpoint", "http://user@host")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert invoke("devices", *place).exit_code == 0
+    assert "--endpoint" not in invoke("devices", "--help").stdout
