@@ -40,6 +40,7 @@ def _run() -> None:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         sys.exit(
-            f"error: the koodrive command needs {error.name}: pip install 'koodrive-async[cli]'"
+            f"error: the koodrive command needs {error.name}: pip install 'koodrive-async[cli]', "
+            "or '.[cli]' in its folder"
         )
     koodrive(prog_name="koodrive")

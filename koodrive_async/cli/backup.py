@@ -25,7 +25,7 @@ from koodrive_async.cli.json_output import (
     write_warning,
 )
 from koodrive_async.cli.machine import this_machine
-from koodrive_async.cli.options import ConnectionsType, SizeType, module_option
+from koodrive_async.cli.options import ConnectionsType, SecondsType, SizeType, module_option
 from koodrive_async.cli.output import Bare, quiet_option
 from koodrive_async.cli.progress import Screen
 from koodrive_async.cli.report import JsonLines, Lines
@@ -41,6 +41,7 @@ from koodrive_async.upload.tree import kind_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from koodrive_async.cli.machine import Machine
     from koodrive_async.cli.output import Display
     from koodrive_async.cli.rules import Rules
     from koodrive_async.models import Module
@@ -123,10 +124,11 @@ _CLEANUP: Final = 0.5
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=SecondsType(),
     metavar="SECONDS",
     default=0.0,
-    help="How long to wait for a lock that somebody else holds; not at all by default.",
+    help="How long to wait for a lock that somebody else holds, such as 30 or 5m; not at all by "
+    "default.",
 )
 @quiet_option
 @json_option
@@ -169,12 +171,13 @@ def backup(
     progress (once a second), finished (path, receipt), failed (path, error), or at the end done,
     with the totals; with --dry-run planned (path, action, size, parts, why), failed or done.
     """
+    root = _root(path)
     is_file = not path.is_dir()
+    rules = None
     if is_file:
         _refuse_what_is_no_file(path)
         _refuse_patterns(ctx)
-    rules = None
-    if not is_file:
+    else:
         rules = read_rules(
             path,
             include=include,
@@ -183,14 +186,15 @@ def backup(
             standing=current().patterns(),
         )
     if dry_run:
-        _rehearse(path, is_file, rules, quiet=quiet, as_json=as_json)
+        goes_on = resume or wanted is not None
+        _rehearse(path, is_file, rules, goes_on=goes_on, quiet=quiet, as_json=as_json)
         return
     job = Job(
         path=path,
-        root=os.path.abspath(path),  # noqa: PTH100 - links are not followed, as in the journal
+        root=root,
         is_file=is_file,
         module=module,
-        machine=this_machine(machine_code, device_name),
+        machine=_machine(machine_code, device_name, silent=quiet, as_json=as_json),
         rules=rules,
         resumes=resume,
         wanted=wanted,
@@ -223,6 +227,13 @@ def backup(
         raise Failed(f"{count_text(job.tally.failed, 'file')} not backed up")
 
 
+def _root(path: Path) -> str:
+    try:
+        return os.path.abspath(path)  # noqa: PTH100 - links are not followed, as in the journal
+    except FileNotFoundError:
+        raise click.UsageError(f"{path}: the folder in which this runs has been removed") from None
+
+
 def _refuse_what_is_no_file(path: Path) -> None:
     if not path.is_file():
         kind = kind_of(path.stat().st_mode)
@@ -236,9 +247,20 @@ def _refuse_patterns(ctx: click.Context) -> None:
             raise click.UsageError("--include and --exclude are for folders")
 
 
+def _machine(code: str | None, name: str | None, *, silent: bool, as_json: bool) -> Machine:
+    machine = this_machine(code, name)
+    if name and machine.name != name and not silent:
+        told = f"the device is called {machine.name!r}, in the characters that KooDrive takes"
+        write_warning(told, as_json=as_json)
+    return machine
+
+
 def _rehearse(
-    path: Path, is_file: bool, rules: Rules | None, *, quiet: bool, as_json: bool
+    path: Path, is_file: bool, rules: Rules | None, *, goes_on: bool, quiet: bool, as_json: bool
 ) -> None:
+    if goes_on and not quiet:
+        told = "--dry-run looks at neither the service nor the journal: it plans everything anew"
+        write_warning(told, as_json=as_json)
     rehearsal = Rehearsal(path=path, is_file=is_file, rules=rules)
     run(partial(rehearsal.run, Bare(silent=quiet), as_json=as_json))
     if as_json and not quiet:

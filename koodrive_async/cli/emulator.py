@@ -120,6 +120,7 @@ def emulator(
 
     Without COMMAND it writes only the variables that point a client at it, as a shell sets them,
     to standard output; with --json one object: url, directory, environment. No proxy is in between.
+    An app and an account to sign in with are in credentials.json of the directory.
     """
     with ExitStack() as stack:
         where = directory or Path(stack.enter_context(_temporary_directory()))

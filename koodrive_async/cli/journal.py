@@ -90,7 +90,7 @@ def journal(
         return
     if told:
         click.echo("\n".join(told))
-    else:
+    elif found:
         write_items(_fields(locks), found, as_json=False)
     where = f"{printable(str(path))}: {size_text(size)}, {_hashes_text(held.hashes)}"
     click.echo(where, err=True)
@@ -186,7 +186,7 @@ def _fields(locks: RecordLocks) -> Sequence[Field[Overview]]:
         Field("parts", "PARTS", lambda each: each.parts),
         Field("device_id", "DEVICE", lambda each: each.record.device_id),
         Field("module", "MODULE", lambda each: _module_name(each.record.module)),
-        Field("account", "ACCOUNT", lambda each: each.record.account, folds=True),
+        Field("account", "ACCOUNT", lambda each: each.record.account, spare=True),
         Field("root", "ROOT", lambda each: each.record.root, folds=True),
     )
 

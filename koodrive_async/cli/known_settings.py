@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from enum import StrEnum
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import click
 
-from koodrive_async.cli.options import ConnectionsType, SizeType
+from koodrive_async.cli.options import ConnectionsType, SecondsType, SizeType
 from koodrive_async.errors import ConfigurationError
 from koodrive_async.models import Module
 
@@ -234,11 +233,12 @@ def _flag(value: object) -> bool:
 
 
 def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(value)  # noqa: TRY004 - like every other value that is not allowed
-    if not 0 <= value < math.inf:
-        raise ValueError(value)
-    return float(value)
+    try:
+        return SecondsType().convert(value, None, None)
+    except click.BadParameter:
+        raise ValueError(value) from None
 
 
 def _module(value: object) -> str:
@@ -357,7 +357,7 @@ BACKUP: Final = (
         is_file=True,
     ),
     Setting(name="verify", takes="true or false", check=_flag, from_text=_flag_of, default="false"),
-    Setting(name="wait", takes="seconds from 0", check=_seconds, from_text=float, default="0"),
+    Setting(name="wait", takes="seconds from 0, or a time such as 5m", check=_seconds, default="0"),
 )
 """Options of commands that somebody may want to set once."""
 

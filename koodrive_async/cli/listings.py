@@ -13,6 +13,7 @@ from koodrive_async.cli.options import module_option
 from koodrive_async.cli.output import Field, as_object, name_of, quiet_option, write_items
 from koodrive_async.cli.running import run
 from koodrive_async.cli.settings import connect
+from koodrive_async.models import RecordStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,15 +24,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+def _status(record: BackupRecord) -> object:
+    return "unfinished" if record.status is RecordStatus.NEW else name_of(record.status)
+
+
 _RECORDS: Final[Sequence[Field[BackupRecord]]] = (
     Field("record_id", "RECORD", lambda record: record.record_id),
-    Field("status", "STATUS", lambda record: name_of(record.status)),
+    Field("status", "STATUS", _status),
     Field("created", "CREATED", lambda record: record.create_time),
     Field("ended", "ENDED", lambda record: record.end_time),
     Field(
         "device_id",
         "DEVICE",
         lambda record: record.device_info and record.device_info.device_id,
+        drops=True,
     ),
     Field("module", None, lambda record: name_of(record.module)),
     Field("properties", None, lambda record: record.properties),
@@ -56,16 +63,20 @@ _DEVICES: Final[Sequence[Field[BoundDevice]]] = (
 @click.command()
 @module_option("Records of this module.")
 @click.option("--device", "device_id", metavar="DEVICE", help="Records of this device only.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than so many.")
 @quiet_option
 @json_option
-def records(module: Module, device_id: str | None, quiet: bool, as_json: bool) -> None:
+def records(
+    *, module: Module, device_id: str | None, limit: int | None, quiet: bool, as_json: bool
+) -> None:
     """List backup records, newest first.
 
-    Anywhere but on a terminal: record id, status, creation, end and device id, separated
-    by tabs; a dash stands for what the service does not say. With --json each record is an object
-    on a line of its own: record_id, status, created, ended, device_id, module, properties.
+    Anywhere but on a terminal: record id, status (unfinished or completed), creation, end and
+    device id, separated by tabs; a dash stands for what the service does not say. With --json each
+    record is an object on a line of its own: record_id, status, created, ended, device_id, module,
+    properties.
     """
-    run(partial(_records, connect(), module, device_id, quiet=quiet, as_json=as_json))
+    run(partial(_records, connect(), module, device_id, limit, quiet=quiet, as_json=as_json))
 
 
 @click.command()
@@ -95,12 +106,17 @@ def devices(quiet: bool, as_json: bool) -> None:
 
 
 async def _records(
-    drive: KooDrive, module: Module, device_id: str | None, *, quiet: bool, as_json: bool
+    drive: KooDrive,
+    module: Module,
+    device_id: str | None,
+    limit: int | None,
+    *,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     async with drive:
-        await _show_pages(
-            _RECORDS, drive.records.list(module, device_id), quiet=quiet, as_json=as_json
-        )
+        found = drive.records.list(module, device_id)
+        await _show_pages(_RECORDS, found, limit, quiet=quiet, as_json=as_json)
 
 
 async def _files(drive: KooDrive, record_id: str, *, quiet: bool, as_json: bool) -> None:
@@ -115,17 +131,25 @@ async def _devices(drive: KooDrive, *, quiet: bool, as_json: bool) -> None:
 
 
 async def _show_pages(
-    fields: Sequence[Field[T]], pager: Pager[T], *, quiet: bool, as_json: bool
+    fields: Sequence[Field[T]],
+    pager: Pager[T],
+    limit: int | None = None,
+    *,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     # page by page: a record may have a million files, and whoever reads may want only a few
-    empty = True
+    shown = 0
     async for page in pager.pages():
         if quiet:
             return  # that the service gives it out is all there is to know
-        if page.items:
-            empty = False
-            await _show(fields, page.items, as_json=as_json)
-    if empty and not quiet:
+        items = page.items[: limit and limit - shown]
+        shown += len(items)
+        if items:
+            await _show(fields, items, as_json=as_json)
+        if shown == limit:
+            return
+    if not shown and not quiet:
         await _show(fields, (), as_json=as_json)
 
 

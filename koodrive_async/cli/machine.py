@@ -35,8 +35,13 @@ def this_machine(code: str | None = None, name: str | None = None) -> Machine:
 
     :param code: By default 32 hexadecimal digits that are the same in every run.
     :param name: Any text; the host's name by default.
-    :raises click.UsageError: This machine has nothing that stays the same.
+    :raises click.UsageError: The code is not allowed, or this machine has nothing that stays the
+        same.
     """
+    if code and not re.fullmatch("[a-zA-Z0-9_]{1,64}", code):
+        raise click.UsageError(
+            f"--machine-code must be 1 to 64 letters, digits and underscores, not {code!r}"
+        )
     return Machine(code or _machine_code(), _device_name(name or platform.node()), _device_os())
 
 

@@ -26,6 +26,8 @@ _UNITS: Final = {
 }
 
 
+_SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
 _MOST_DIGITS: Final = 9
 
 
@@ -61,6 +63,21 @@ class ConnectionsType(click.ParamType[int | Literal["auto"]]):
         if not str(value).isdecimal() or len(str(value)) > _MOST_DIGITS or int(value) < 1:
             self.fail(f"{value!r} is neither a number from 1 nor auto", param, ctx)
         return int(value)
+
+
+class SecondsType(click.ParamType[float]):
+    """A length of time such as ``30``, ``5m`` or ``1h``, in seconds."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the seconds."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip().lower())
+        if found is None:
+            self.fail(f"{value!r} is not a time such as 30 (seconds), 5m or 1h", param, ctx)
+        return float(found[1]) * _SECONDS[found[2]]
 
 
 def module_option(purpose: str) -> Callable[[Any], Any]:

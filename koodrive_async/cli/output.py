@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _QUIET: Final = "koodrive_async.quiet"
 _NOTHING_BUT_ERRORS: Final = "Write nothing but errors, to standard error."
+_NOTHING: Final = "-"
 _NARROWEST: Final = 12
 _BETWEEN: Final = 2
 
@@ -42,6 +43,7 @@ class Field(Generic[T]):
     :ivar header: What its column is called; None when only JSON has it.
     :ivar folds: Whether it may take more than one line; an id may not, it is there to be copied.
     :ivar spare: Whether a narrow terminal may do without it.
+    :ivar drops: Whether a table does without it when there is nothing in it.
     """
 
     key: str | None
@@ -49,6 +51,7 @@ class Field(Generic[T]):
     get: Callable[[T], object]
     folds: bool = attrs.field(default=False, kw_only=True)
     spare: bool = attrs.field(default=False, kw_only=True)
+    drops: bool = attrs.field(default=False, kw_only=True)
 
 
 def as_object(fields: Sequence[Field[T]], item: T) -> dict[str, object]:
@@ -87,7 +90,7 @@ def name_of(value: object) -> object:
 
 def _in_full(cell: object) -> str:
     if cell is None:
-        return "-"
+        return _NOTHING
     if isinstance(cell, datetime):
         return cell.astimezone(UTC).isoformat(timespec="seconds")
     return str(cell)
@@ -106,7 +109,11 @@ def _write_table(columns: Sequence[Field[Any]], rows: Sequence[Sequence[str]]) -
 
     console = Console(highlight=False)
     widths = _widths(columns, rows)
-    shown = [number for number, _ in enumerate(columns)]
+    shown = [
+        number
+        for number, field in enumerate(columns)
+        if not (field.drops and rows and all(row[number] == _NOTHING for row in rows))
+    ]
     for number in reversed(shown):
         if _least_width(columns, widths, shown) > console.width and columns[number].spare:
             shown.remove(number)

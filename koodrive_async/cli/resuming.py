@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,6 +12,7 @@ from koodrive_async.cli.choosing import given_in_front
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from koodrive_async.models import BackupRecord
 
@@ -38,6 +39,13 @@ def called_again(ctx: click.Context, *more: str) -> str:
 
     :param more: Options to add.
     """
-    given: Sequence[Any] = ctx.meta[_ARGUMENTS]
+    given = _from_anywhere(ctx.meta[_ARGUMENTS], ctx.params.get("path"))
     # in front: what follows a "--" is no option
     return shlex.join(("koodrive", *given_in_front(ctx), ctx.command.name or "", *more, *given))
+
+
+def _from_anywhere(given: Sequence[str], path: Path | None) -> Sequence[str]:
+    """Return arguments with the path from the root on, so that the line can be typed anywhere."""
+    if path is None or given.count(str(path)) != 1:
+        return given  # the same word may be the value of an option
+    return [str(path.absolute()) if each == str(path) else each for each in given]

@@ -137,12 +137,12 @@ def read_rules(
     :raises click.UsageError: A pattern is none.
     :raises OSError: A file with patterns cannot be read.
     """
-    own = folder / IGNORE_FILE
+    own = [folder / IGNORE_FILE] if _has_own(folder) else []
     typed = {_option("--exclude", text): _named(folder, text, "--exclude") for text in exclude}
     left_out = [
         *_exclusions_in(standing.exclude_from),
         *(_exclusion(_literal(text), text, "exclude") for text in standing.exclude),
-        *_exclusions_in([*([own] if own.is_file() else ()), *exclude_from]),
+        *_exclusions_in([*own, *exclude_from]),
         *typed.values(),
     ]
     if not (include or standing.include):
@@ -163,6 +163,14 @@ def left_out_text(left_out: Mapping[LeftOut, int]) -> str | None:
 def left_out_facts(left_out: Mapping[LeftOut, int]) -> dict[str, int]:
     """Return the same for JSON, with every kind."""
     return {f"{kind.lower().replace(' ', '_')}s": left_out.get(kind, 0) for kind in _KINDS}
+
+
+def _has_own(folder: Path) -> bool:
+    try:
+        return (folder / IGNORE_FILE).is_file()
+    except PermissionError as error:
+        # it is the folder that cannot be looked into
+        raise PermissionError(error.errno, error.strerror, str(folder)) from None
 
 
 def _option(name: str, text: str) -> str:

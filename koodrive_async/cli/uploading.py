@@ -53,7 +53,7 @@ class Tally:
     :ivar rapid: Files whose bytes the service had already.
     :ivar parts_resumed: Parts that an earlier run had sent.
     :ivar size: Bytes of all files that are in the record.
-    :ivar size_there: Bytes of those that it had already.
+    :ivar size_sent: Bytes that this run has sent, as far as its parts tell.
     """
 
     files: int = 0
@@ -64,7 +64,7 @@ class Tally:
     parts_resumed: int = 0
     retries: int = 0
     size: int = 0
-    size_there: int = 0
+    size_sent: int = 0
     hashing: Meter = attrs.field(factory=lambda: Meter(label="hash"))
     sending: Meter = attrs.field(factory=lambda: Meter(label="upload"))
     # files on their way, by their path
@@ -93,9 +93,9 @@ class Tally:
             self.parts_resumed += outcome.parts_resumed
             self.retries += outcome.retries
             self.rapid += outcome.outcome == "rapid"
-            if outcome.outcome == "exists":
-                self.there += 1
-                self.size_there += outcome.size
+            self.there += outcome.outcome == "exists"
+            if outcome.parts:
+                self.size_sent += _size_sent(outcome)
         else:
             self.failed += 1
             self._hashed.pop(outcome.description, None)
@@ -111,9 +111,10 @@ class Tally:
         """Return what happened in one line."""
         text = (
             f"{count_text(self.files, 'file')}, {size_text(self.size)}, "
-            f"{count_text(self.parts, 'part')} in {seconds:.2f} s: "
-            f"{speed_text(self.size - self.size_there, seconds)}"
+            f"{count_text(self.parts, 'part')} in {seconds:.2f} s"
         )
+        if self.size_sent:
+            text += f": {speed_text(self.size_sent, seconds)}"
         if self.there:
             text += f"; {count_text(self.there, 'file')} there already"
         if self.parts_resumed:
@@ -131,7 +132,7 @@ class Tally:
             "size": self.size,
             "parts": self.parts,
             "seconds": round(seconds, 3),
-            "bytes_per_second": round((self.size - self.size_there) / max(seconds, 1e-6)),
+            "bytes_per_second": round(self.size_sent / max(seconds, 1e-6)),
             "there_already": self.there,
             "not_sent": self.rapid,
             "parts_resumed": self.parts_resumed,
@@ -144,3 +145,8 @@ class Tally:
             meter.started = True
             meter.done = max(meter.done, self.size + sum(partial.values()))
             meter.files = self.files
+
+
+def _size_sent(receipt: UploadReceipt) -> int:
+    # parts have one size but for the last one
+    return receipt.size * receipt.parts // (receipt.parts + receipt.parts_resumed)

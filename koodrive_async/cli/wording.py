@@ -26,12 +26,10 @@ __all__ = ["count_text", "hint", "printable", "reason", "size_text", "speed_text
 REFUSED: Final = "koodrive_async.refused"
 """Where a command says what helps when the service refuses its credentials."""
 
-_MEGA: Final = 1_000_000
-
 
 def speed_text(size: int, seconds: float) -> str:
     """Return a speed such as ``123.4 MB/s``."""
-    return f"{size / max(seconds, 1e-6) / _MEGA:.1f} MB/s"
+    return f"{size_text(size / max(seconds, 1e-6))}/s"
 
 
 _HINTS: Final[tuple[tuple[type[BaseException], str], ...]] = (

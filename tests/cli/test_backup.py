@@ -227,3 +227,20 @@ def test_what_has_been_done_is_told_when_the_service_gives_out(invoke, tree, koo
 )
 def test_memory_is_a_size(invoke, tree, size, code):
     assert invoke("backup", tree / "empty.txt", "--memory", size).exit_code == code
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_is_given_is_taken_or_said_in_its_own_words(invoke, tree):
+    file = tree / "empty.txt"
+    done = invoke("backup", file, "--machine-code", "no-hyphens")
+    assert done.exit_code == 2
+    assert "error: --machine-code must be 1 to 64 letters, digits and underscores" in done.stderr
+    done = invoke("backup", file, "--wait", "soon")
+    assert done.exit_code == 2
+    assert "'soon' is not a time such as 30 (seconds), 5m or 1h" in done.stderr
+    done = invoke("backup", file, "--device-name", "Büro", "--wait", "5m")
+    assert done.exit_code == 0
+    assert done.stderr.startswith("warning: the device is called 'B_ro', in the characters")
+    assert "MB/s" not in done.stdout  # nothing was sent
+    done = invoke("backup", file, "--dry-run", "--resume")
+    assert done.stderr.startswith("warning: --dry-run looks at neither the service nor")

@@ -90,7 +90,7 @@ def test_numbers_read_well():
         "3000.0 TB",
     ]
     assert speed_text(3_000_000, 2) == "1.5 MB/s"
-    assert speed_text(0, 0) == "0.0 MB/s"
+    assert speed_text(3_000, 2) == "1.5 kB/s"
     assert (count_text(1, "file"), count_text(1234, "file")) == ("1 file", "1,234 files")
 
 

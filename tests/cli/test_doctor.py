@@ -18,7 +18,7 @@ def test_all_is_well(invoke, environment):
     done = invoke("doctor")
     assert done.exit_code == 0, done.output
     assert set(verdicts(done.stdout).values()) == {"ok"}
-    assert "MB/s on one core" in done.stdout
+    assert "B/s on one core" in done.stdout
     assert "agrees with the service's" in done.stdout
     assert f"{environment['KOODRIVE_ENDPOINT']}, signing in with a token" in done.stdout
     assert environment["KOODRIVE_TOKEN"] not in done.output

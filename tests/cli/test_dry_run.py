@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
+from pathlib import Path
 
 import anyio
 import pytest
@@ -188,6 +190,26 @@ def test_what_is_neither_file_nor_folder_is_refused(invoke, options):
     assert (done.exit_code, done.stdout) == (2, "")
     told = f"error: {os.devnull} is a device: only files and folders are backed up; hint: "
     assert done.stderr.startswith(told)
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.skipif(os.name == "nt", reason="there it cannot be removed")
+def test_a_folder_that_cannot_be_looked_into_is_named_itself(invoke, tree, tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_file", refuse)
+        done = invoke("backup", tree, "--dry-run")
+    assert (done.exit_code, done.stderr) == (1, f"error: {tree}: Permission denied\n")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    done = invoke("backup", ".", "--dry-run")
+    assert done.exit_code == 2
+    assert "error: .: the folder in which this runs has been removed" in done.stderr
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.usefixtures("environment")

@@ -65,7 +65,7 @@ def test_records_and_files_are_an_object_on_each_line(invoke, known):
         "folder",
     )
     assert TIME.fullmatch(newer["created"])
-    assert (older["status"], older["ended"]) == ("new", None)
+    assert (older["status"], older["ended"]) == ("unfinished", None)
     (file,) = lines(invoke("files", record_id, "--json").stdout)
     assert TIME.fullmatch(file.pop("created"))
     assert file.pop("file_id")

@@ -42,8 +42,16 @@ def test_records_are_lines_of_tab_separated_fields(invoke, known):
     assert len(rows) == RECORDS
     assert {len(row) for row in rows} == {5}
     assert rows[0][:2] == [known[1], "completed"]
-    assert rows[1][1] == "new"
+    assert rows[1][1] == "unfinished"
     assert rows[1][3] == "-"
+
+
+@pytest.mark.usefixtures("environment", "known")
+def test_no_more_records_than_are_wanted(invoke):
+    everything = invoke("records").stdout.splitlines()
+    for limit in (1, RECORDS - 1, RECORDS, RECORDS + 1):
+        assert invoke("records", "--limit", limit).stdout.splitlines() == everything[:limit]
+    assert invoke("records", "--limit", 0).exit_code == 2
 
 
 @pytest.mark.usefixtures("environment")

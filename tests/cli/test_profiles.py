@@ -166,7 +166,7 @@ def test_the_command_that_goes_on_names_the_profile(invoke, tree, koodrive_emula
         ("exclude = '*.tmp'", "exclude must be a list of patterns, not '*.tmp'"),
         ("exclude = [1]", "exclude must be a list of patterns"),
         ("verify = 'yes'", "verify must be true or false, not 'yes'"),
-        ("wait = -1", "wait must be seconds from 0, not -1"),
+        ("wait = -1", "wait must be seconds from 0, or a time such as 5m, not -1"),
         ("wait = inf", "wait must be seconds from 0"),
         ("journal = ' '", 'journal must be a file, or "off"'),
         ("credentials = 'pocket'", "credentials must be one of keyring, file, not 'pocket'"),
@@ -227,8 +227,8 @@ def test_every_setting_of_backups_is_an_option_of_backup(invoke, setting):
     [
         ("KOODRIVE_MEMORY", "much", "KOODRIVE_MEMORY must be a size"),
         ("KOODRIVE_VERIFY", "maybe", "KOODRIVE_VERIFY must be true or false, not 'maybe'"),
-        ("KOODRIVE_WAIT", "long", "KOODRIVE_WAIT must be seconds from 0, not 'long'"),
-        ("KOODRIVE_WAIT", "nan", "KOODRIVE_WAIT must be seconds from 0, not 'nan'"),
+        ("KOODRIVE_WAIT", "long", "KOODRIVE_WAIT must be seconds from 0, or a time"),
+        ("KOODRIVE_WAIT", "nan", "KOODRIVE_WAIT must be seconds from 0, or a time"),
     ],
 )
 def test_a_variable_that_is_not_allowed(invoke, tree, monkeypatch, variable, value, told):

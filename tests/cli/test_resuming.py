@@ -195,6 +195,15 @@ def test_a_command_is_given_again_as_it_was():
     assert done.output == "koodrive backup --resume --exclude 'it'\"'\"'s' -- -odd\n"
 
 
+@pytest.mark.usefixtures("environment")
+def test_the_command_to_go_on_can_be_typed_anywhere(invoke, tree, koodrive_emulator, monkeypatch):
+    koodrive_emulator.faults.add(Fault("error", "files.create", status=400, code="13000311"))
+    monkeypatch.chdir(tree.parent)
+    done = invoke("backup", tree.name)
+    assert "; go on with: koodrive backup --record " in done.stderr
+    assert f" {tree}\n" in done.stderr
+
+
 def test_a_record_is_named_with_the_time_it_was_begun():
     begun = datetime(2026, 11, 21, 7, 30, 5, 123, tzinfo=UTC)
     assert (
@@ -233,7 +242,7 @@ def test_the_summary_says_what_an_earlier_run_has_done():
     ):
         tally.add(each)
     assert tally.summary(2.0) == (
-        "3 files, 2.0 MB, 3 parts in 2.00 s: 1.0 MB/s; 1 file there already; "
+        "3 files, 2.0 MB, 3 parts in 2.00 s: 300.0 kB/s; 1 file there already; "
         "7 parts sent by an earlier run; 1 file not sent, the service had the bytes"
     )
 
