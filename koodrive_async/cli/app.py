@@ -180,9 +180,11 @@ def _debug(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger(_LOG)
+    before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     ctx.call_on_close(lambda: logger.removeHandler(handler))
+    ctx.call_on_close(lambda: logger.setLevel(before))
 
 
 @click.group(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from koodrive_async.models import BackupFile
 
 AT_A_TIME: Final = 6
+_ESCAPED: Final = re.compile(r"\\x[0-9a-f]{2}")
 _CHUNK: Final = 2**20
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=60.0)
 
@@ -107,8 +108,10 @@ def leads_out(path: str) -> str | None:
     if ".." in re.split(r"[/\\]", path):
         return "it goes up with '..'"
     there = PureWindowsPath(path)  # which takes both kinds of slashes
-    # on other systems "Q: what now" and "\\xff.txt" are names like any other
-    if path.startswith("/") or (os.name == "nt" and (there.root or there.drive)):
+    # on other systems "Q: what now" is a name like any other, and "\\xff.txt" how one that is not
+    # Unicode is kept
+    is_name = os.name != "nt" and (not there.root or _ESCAPED.match(path))
+    if not is_name and (there.root or there.drive):
         return "it is absolute"
     return None
 

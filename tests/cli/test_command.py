@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 
@@ -110,3 +111,10 @@ def test_a_machine_is_the_same_in_every_run():
     assert len(this_machine().code) == 32
     assert this_machine(code="mine", name="№ 1").name == "_ 1"
     assert this_machine(name="  ").name == "device"
+
+
+def test_debug_leaves_the_log_as_it_was(invoke):
+    logger = logging.getLogger("koodrive_async")
+    before = logger.level, logger.handlers[:]
+    invoke("--debug", "journal")
+    assert (logger.level, logger.handlers[:]) == before

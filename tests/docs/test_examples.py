@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import socket
@@ -31,6 +32,15 @@ pytestmark = [
         reason="the examples are typed into bash, with curl",
     ),
 ]
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was():
+    """Undo what a page says of the log."""
+    logger = logging.getLogger("koodrive_async")
+    before = logger.level
+    yield
+    logger.setLevel(before)
 
 
 @pytest.mark.parametrize("name", pages())

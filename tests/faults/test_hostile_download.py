@@ -43,6 +43,7 @@ STAYS = [
     "a/..b",
     "a..",
     "notes: monday.txt",
+    "\\xff.txt",
     "文档/说明",
     "~",
     "a b",
