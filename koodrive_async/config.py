@@ -155,7 +155,10 @@ def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
     if TOKEN not in found and not has_signature:
         missing.append(_missing_credentials(found))
     if missing:
-        raise ConfigurationError("not set in the environment: " + ", ".join(missing))
+        raise ConfigurationError(
+            f"not set in the environment: {', '.join(missing)}; to try without an account: "
+            "koodrive emulator -- COMMAND"
+        )
     if TOKEN in found and (APP_ID in found or APP_SECRET in found):
         raise ConfigurationError(
             f"{TOKEN} and {APP_ID}/{APP_SECRET} are both set: keep one way to sign in"

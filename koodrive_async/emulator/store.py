@@ -82,8 +82,9 @@ class Store:
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise OSError(
-                f"{path.parent} is in use by another emulator, or cannot be used: {error}"
-            ) from error
+                f"{path.parent} is in use by another emulator, or cannot be used ({error}): stop "
+                "that one (it may be another kernel's), or use another folder"
+            ) from None
 
     def close(self) -> None:
         """Close the connection."""

@@ -309,7 +309,8 @@ def test_what_is_missing_or_blank_is_listed(given, missing, blank):
         environ |= dict.fromkeys(missing, blank)
     with pytest.raises(ConfigurationError) as caught:
         KooDrive.from_env(environ)
-    named = str(caught.value).partition("environment: ")[2]
+    named, _, advice = str(caught.value).partition("environment: ")[2].partition("; ")
+    assert "koodrive emulator" in advice
     listed = set(re.findall(r"(?:^|, )(\w+)", named))
     assert listed == set(missing)
 
