@@ -18,7 +18,7 @@ MET: Final = tuple(
     route
     for route in ROUTES
     if route.startswith(("locks.", "records.c", "records.get", "files.", "part.", "tokens.login"))
-    and route not in {"files.create_ordinary", "files.download_urls"}
+    and route not in {"files.create_ordinary", "files.download_urls", "files.details"}
 )
 """Routes that a worker asks for."""
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX: Final = "/koodrive/ose/v1"
+PREFIX_2: Final = "/koodrive/ose/v2"
 
 
 @attrs.frozen
@@ -21,18 +22,20 @@ class Route:
     :param name: how faults, the log of requests and the tables of field rules name it.
     :param path: path below the prefix, with ``{ids}``.
     :param locked: whether its page demands ``x-backup-lock-id``.
+    :param prefix: what the path begins with.
     """
 
     name: str
     method: str
     path: str
     locked: bool = False
+    prefix: str = PREFIX
 
     def match(self, method: str, path: str) -> Mapping[str, str] | None:
         """Return the ids in a path, or ``None`` when it is not a path of this call."""
         if method != self.method:
             return None
-        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", PREFIX + self.path)
+        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.prefix + self.path)
         found = re.fullmatch(pattern, path)
         if found is None:
             return None
@@ -63,6 +66,9 @@ INTERFACE: Final = (
     Route("files.part_urls", "POST", "/files/multipart/uploadUrl"),
     Route("files.complete", "POST", "/files/complete"),
     Route("files.download_urls", "POST", "/files/download"),
+    Route("files.details", "POST", "/files/{fileId}/detail"),
+    Route("spaces.get", "GET", "/space/{ownerId}"),
+    Route("spaces.list", "GET", "/space/{ownerId}", prefix=PREFIX_2),
     Route("tokens.login", "POST", "/auth/login"),
     Route("tokens.refresh", "POST", "/auth/refreshToken"),
 )

@@ -314,6 +314,10 @@ BODIES: Final[Mapping[str, Table]] = {
         Field("containerId", SOME_TEXT, mandatory=True),
         Field("fileIds", array_of(STRING, MAX_IDS), mandatory=True),
     ),
+    "files.details": (
+        Field("containerId", SOME_TEXT, mandatory=True),
+        Field("imageProcess", STRING),
+    ),
     "tokens.login": (
         Field("account", SOME_TEXT, mandatory=True),
         Field("authType", one_of("1", "2"), mandatory=True),
@@ -323,6 +327,7 @@ BODIES: Final[Mapping[str, Table]] = {
     "tokens.refresh": (Field("refreshToken", SOME_TEXT, mandatory=True),),
 }
 
+SPACE_TYPE: Final = one_of("0", "1", "2")
 PAGE: Final[Table] = (
     Field("pageSize", page_size, mandatory=True),
     Field("cursor", text(longest=MAX_CURSOR)),
@@ -340,4 +345,9 @@ QUERIES: Final[Mapping[str, Table]] = {
         Field("deviceId", STRING),
     ),
     "files.list": PAGE,
+    "spaces.get": (
+        Field("type", SPACE_TYPE, mandatory=True),
+        Field("containerId", SOME_TEXT),
+    ),
+    "spaces.list": (Field("type", SPACE_TYPE),),
 }

@@ -8,12 +8,14 @@ from typing import Any, Final
 from koodrive_async.emulator.call import Call
 from koodrive_async.emulator.calls import (
     configs,
+    details,
     devices,
     files,
     listings,
     locks,
     records,
     scopes,
+    spaces,
     tokens,
     uploads,
 )
@@ -45,6 +47,9 @@ CALLS: Final[Mapping[str, Act]] = {
     "files.part_urls": uploads.part_urls,
     "files.complete": uploads.complete,
     "files.download_urls": uploads.download_urls,
+    "files.details": details.get,
+    "spaces.get": spaces.get,
+    "spaces.list": spaces.list_spaces,
     "tokens.login": tokens.login,
     "tokens.refresh": tokens.refresh,
 }

@@ -57,6 +57,11 @@ def check_container(call: Call, container_id: str) -> str:
     return container_id
 
 
+def root_folder(container_id: str) -> str:
+    """Return the id of the root folder of a space."""
+    return ROOT_PREFIX + container_id
+
+
 def part_shape(call: Call, file: sqlite3.Row, part: Part) -> dict[str, Any]:
     """Return a part as MultiPartInfo, with a URL to upload it to."""
     shape: dict[str, Any] = {"partNumber": part.number, "partSize": part.size}
@@ -155,7 +160,7 @@ def _created(call: Call, file: sqlite3.Row, parts: Sequence[Part]) -> Mapping[st
 
 def _parent(given: Sequence[str] | None, container_id: str) -> str:
     """Rule: only the first parent counts, and here there is no folder but the root."""
-    root = ROOT_PREFIX + container_id
+    root = root_folder(container_id)
     if given and given[0] not in {"root", root}:
         raise not_found(f"No folder has the id {given[0]}.")
     return root
