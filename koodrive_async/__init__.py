@@ -92,6 +92,8 @@ if TYPE_CHECKING:
         UploadFailure,
         UploadItem,
         UploadReceipt,
+        path_from_text,
+        path_text,
         permitted_name,
         plan_parts,
     )
@@ -183,6 +185,8 @@ __all__ = [
     "UserInfo",
     "WrongEventLoop",
     "__version__",
+    "path_from_text",
+    "path_text",
     "permitted_name",
     "plan_parts",
 ]
@@ -236,6 +240,8 @@ _MODULES = {
         "UploadFailure",
         "UploadItem",
         "UploadReceipt",
+        "path_from_text",
+        "path_text",
         "permitted_name",
         "plan_parts",
     ),

@@ -98,6 +98,8 @@ PUBLIC = [
     "UserInfo",
     "WrongEventLoop",
     "__version__",
+    "path_from_text",
+    "path_text",
     "permitted_name",
     "plan_parts",
 ]

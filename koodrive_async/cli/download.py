@@ -17,6 +17,8 @@ import yarl
 from anyio import CapacityLimiter, to_thread
 
 from koodrive_async.cli.wording import reason
+from koodrive_async.errors import InvalidArgument
+from koodrive_async.upload.paths import path_from_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from koodrive_async.models import BackupFile
 
 AT_A_TIME: Final = 6
-_ESCAPED: Final = re.compile(r"\\x[0-9a-f]{2}")
 _CHUNK: Final = 2**20
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=60.0)
 
@@ -105,15 +106,25 @@ def leads_out(path: str) -> str | None:
     """
     if "\0" in path:
         return "it has a NUL"
-    if ".." in re.split(r"[/\\]", path):
+    if (own := _own_path(path)) is not None:
+        parts, is_absolute = own.split("/"), own.startswith("/")
+    else:  # of another system, or of another program: both kinds of slashes count
+        there = PureWindowsPath(path)
+        has_drive = bool(there.drive) and (os.name == "nt" or bool(there.root))
+        parts, is_absolute = re.split(r"[/\\]", path), bool(there.root) or has_drive
+    if ".." in parts:
         return "it goes up with '..'"
-    there = PureWindowsPath(path)  # which takes both kinds of slashes
-    # on other systems "Q: what now" is a name like any other, and "\\xff.txt" how one that is not
-    # Unicode is kept
-    is_name = os.name != "nt" and (not there.root or _ESCAPED.match(path))
-    if not is_name and (there.root or there.drive):
-        return "it is absolute"
-    return None
+    return "it is absolute" if is_absolute else None
+
+
+def _own_path(text: str) -> str | None:
+    """Return the path that this text is kept for, unless backslashes or drives may mean more."""
+    if os.name == "nt" or ("\\" not in text and PureWindowsPath(text).root):
+        return None
+    try:
+        return path_from_text(text)
+    except InvalidArgument:
+        return None
 
 
 @attrs.frozen
@@ -156,9 +167,8 @@ class _Download:
         return self._file.description or self._file.file_name or self._file.file_id
 
     def _checked(self, url: str | None) -> yarl.URL:
-        for path in (self._file.description, self._file.file_name):
-            if path is not None and (why := leads_out(path)) is not None:
-                raise _RefusedError(f"its path would lead out of the folder: {why}")
+        if (why := leads_out(self._path)) is not None:
+            raise _RefusedError(f"its path would lead out of the folder: {why}")
         if url is None:
             raise _RefusedError("the service gave no link to download it")
         try:

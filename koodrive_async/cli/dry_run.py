@@ -21,7 +21,8 @@ from koodrive_async.cli.rules import left_out_facts
 from koodrive_async.cli.wording import count_text, printable, size_text
 from koodrive_async.errors import InvalidArgument
 from koodrive_async.upload import UploadFailure, UploadItem, plan_parts
-from koodrive_async.upload.tree import path_text, tree_items
+from koodrive_async.upload.paths import path_text
+from koodrive_async.upload.tree import tree_items
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

@@ -1,4 +1,4 @@
-"""The files on this machine, found with the standard library alone."""
+"""The files on this machine, found by other code than the uploader's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from koodrive_async.upload.paths import path_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -15,18 +17,13 @@ if TYPE_CHECKING:
 
 
 def local_files(path: Path) -> dict[str, Path]:
-    """Return the regular files at or below a path by their relative paths, with ``/``.
+    """Return the regular files at or below a path by the text of their relative paths.
 
     Symbolic links are not followed. It blocks.
     """
     if not path.is_dir():
-        return {_text(path.name): path}
-    return {_text(file.relative_to(path).as_posix()): file for file, _ in _below(path, None)}
-
-
-def _text(path: str) -> str:
-    # as it is kept: bytes that are not Unicode are written out
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+        return {path_text(path.name): path}
+    return {path_text(file.relative_to(path)): file for file, _ in _below(path, None)}
 
 
 def total_size(path: Path, rules: TreeRules | None = None) -> int:

@@ -11,7 +11,8 @@ from koodrive_async.cli.local import total_size
 from koodrive_async.cli.progress import Meter
 from koodrive_async.cli.wording import count_text, size_text, speed_text
 from koodrive_async.upload import Phase, UploadItem, UploadReceipt
-from koodrive_async.upload.tree import path_text, record_name, tree_items
+from koodrive_async.upload.paths import path_text
+from koodrive_async.upload.tree import record_name, tree_items
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -19,6 +19,7 @@ from koodrive_async.upload.events import (
 )
 from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.journal import Journal, SavedRecord, boot_id, default_path
+from koodrive_async.upload.paths import path_from_text, path_text
 from koodrive_async.upload.plan import Plan, PlannedPart, plan_parts
 from koodrive_async.upload.receipt import Outcome, Seconds, UploadFailure, UploadReceipt
 from koodrive_async.upload.record_files import RecordFiles
@@ -60,6 +61,8 @@ __all__ = [
     "Uploader",
     "boot_id",
     "default_path",
+    "path_from_text",
+    "path_text",
     "permitted_name",
     "plan_parts",
     "tree_items",

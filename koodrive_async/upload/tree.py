@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
 from koodrive_async.upload.item import UploadItem
+from koodrive_async.upload.paths import path_text
 from koodrive_async.upload.receipt import UploadFailure
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ async def tree_items(
     :param rules: What to take, instead of these patterns.
     :param left_out: Counts what is left out, as it goes.
     :param on_left_out: Called in a worker thread with the path of each and why.
-    :returns: An item for each regular file, with the relative path as its description (a record has
-        no folders), and a failure for each folder that cannot be read.
+    :returns: An item for each regular file, with the text of its relative path as its description
+        (a record has no folders), and a failure for each folder that cannot be read.
     :raises OSError: ``root`` itself is missing or not a folder.
     """
     if rules is None and (include or exclude):
@@ -111,11 +112,6 @@ def permitted_name(text: str) -> str:
 def _is_forbidden(character: str) -> bool:
     is_half_of_one = "\ud800" <= character <= "\udfff"
     return is_half_of_one or character in FORBIDDEN_IN_FILE_NAMES
-
-
-def path_text(path: PurePosixPath | str) -> str:
-    """Return a path as it is kept: bytes that are not Unicode are written out in hexadecimal."""
-    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 
 class _Listing(NamedTuple):

@@ -107,3 +107,15 @@ def test_names_that_are_not_unicode_come_back(invoke, tmp_path):
     file.write_bytes(b"x")
     assert invoke("demo", root).exit_code == 0
     assert invoke("demo", file).exit_code == 0
+
+
+def test_names_that_look_alike_as_text_come_back_as_what_they_are(invoke, tmp_path):
+    root = tmp_path / "names"
+    root.mkdir()
+    names = [b"\xe9", b"\\xe9", b"\\\\xe9", "é".encode(), b"\\", b"a\\..\\b", b"\n", b"\x1b[31m"]
+    for name in names:
+        (root / os.fsdecode(name)).write_bytes(name)
+    done = invoke("demo", root)
+    assert done.exit_code == 0, done.output
+    assert f"{len(names)} of {len(names)} files equal" in done.stdout
+    assert invoke("demo", root / os.fsdecode(b"a\\..\\b")).exit_code == 0
