@@ -14,7 +14,16 @@ from koodrive_async.backup import BackupSession
 from koodrive_async.config import Limits, RetryPolicy, Timeouts, read_environment
 from koodrive_async.errors import ClientClosed
 from koodrive_async.pace import Pace
-from koodrive_async.resources import Configs, Devices, Files, Locks, Records, Scopes, Tokens
+from koodrive_async.resources import (
+    Configs,
+    Devices,
+    Files,
+    Locks,
+    Records,
+    Scopes,
+    Spaces,
+    Tokens,
+)
 from koodrive_async.resources.arguments import check_module
 from koodrive_async.telemetry import instruments
 from koodrive_async.threads import until_done
@@ -78,6 +87,7 @@ class KooDrive:
     :ivar locks: Backup locks.
     :ivar records: Backup records.
     :ivar files: Backup files.
+    :ivar spaces: Storage spaces of the user.
     :ivar tokens: Access tokens.
     """
 
@@ -130,6 +140,7 @@ class KooDrive:
         self.locks: Locks = Locks(self._http, clock, self.timeouts)
         self.records: Records = Records(self._http, attempts)
         self.files: Files = Files(self._http)
+        self.spaces: Spaces = Spaces(self._http)
         self.tokens: Tokens = Tokens(self._http)
         self._uploader = Uploader(
             self.files,

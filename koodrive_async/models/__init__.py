@@ -17,6 +17,7 @@ from koodrive_async.models.locks import BackupLock
 from koodrive_async.models.modules import Module
 from koodrive_async.models.records import BackupRecord, RecordStatus
 from koodrive_async.models.scopes import AddedScopes, DeletedScopes, FailedScope, NewScope, Scope
+from koodrive_async.models.spaces import FileDetails, Space
 from koodrive_async.models.tokens import SessionInfo, UserInfo
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Download",
     "Downloads",
     "FailedScope",
+    "FileDetails",
     "Module",
     "MultiPartInfo",
     "NewBackupFile",
@@ -40,5 +42,6 @@ __all__ = [
     "Scope",
     "SessionInfo",
     "SimpleConfigInfo",
+    "Space",
     "UserInfo",
 ]

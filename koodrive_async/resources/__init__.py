@@ -9,6 +9,17 @@ from koodrive_async.resources.lease import Lease
 from koodrive_async.resources.locks import Locks
 from koodrive_async.resources.records import Records
 from koodrive_async.resources.scopes import Scopes
+from koodrive_async.resources.spaces import Spaces
 from koodrive_async.resources.tokens import Tokens
 
-__all__ = ["Configs", "Devices", "Files", "Lease", "Locks", "Records", "Scopes", "Tokens"]
+__all__ = [
+    "Configs",
+    "Devices",
+    "Files",
+    "Lease",
+    "Locks",
+    "Records",
+    "Scopes",
+    "Spaces",
+    "Tokens",
+]

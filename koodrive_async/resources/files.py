@@ -11,6 +11,7 @@ from koodrive_async.models import (
     BackupFile,
     CreatedBackupFile,
     Downloads,
+    FileDetails,
     MultiPartInfo,
     NewBackupFile,
 )
@@ -18,7 +19,7 @@ from koodrive_async.paging import Pager, check_page_request
 from koodrive_async.resources.arguments import check_batch, check_file_name, check_pattern
 from koodrive_async.resources.listing import fetch_page
 from koodrive_async.transport.call import Call, check_id, path
-from koodrive_async.transport.wire import Json, Refused, entities, nothing, whole
+from koodrive_async.transport.wire import Json, Refused, entities, nothing, structure, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,6 +133,20 @@ class Files:
         )
         await self._http.send(call, nothing)
 
+    async def details(self, container_id: str, file_id: str) -> FileDetails:
+        """Return what the service knows of a file (carrier page ``getFile``).
+
+        :param container_id: The space it is in.
+        :raises NotFound: There is no such file, or it is not in this space.
+        """
+        call = Call(
+            method="POST",
+            path=path("files", file_id, "detail"),
+            body={"containerId": check_id(container_id, "container_id")},
+            repeatable=True,
+        )
+        return await self._http.send(call, _read_details)
+
     async def download_urls(self, container_id: str, file_ids: Sequence[str]) -> Downloads:
         """Fetch links to download up to 100 files (page ``getDownLoadUrl``).
 
@@ -163,6 +178,13 @@ def _read_created(answer: Json) -> CreatedBackupFile:
     if created.file_id is None and created.exist_file_id:
         return attrs.evolve(created, file_id=created.exist_file_id)
     return created
+
+
+def _read_details(answer: Json) -> FileDetails:
+    # the page calls the id of the file id; where the fields stand could not be read
+    data = answer.get("data")
+    fields = dict(data) if isinstance(data, dict) else answer
+    return structure({"fileId": fields.get("id"), **fields}, FileDetails)
 
 
 @attrs.frozen(kw_only=True)

@@ -26,6 +26,7 @@ from koodrive_async.sync.resources import (
     Locks,
     Records,
     Scopes,
+    Spaces,
     Tokens,
 )
 from koodrive_async.sync.stay import Interrupted
@@ -45,6 +46,7 @@ __all__ = [
     "Pager",
     "Records",
     "Scopes",
+    "Spaces",
     "Tokens",
     "UploadBatch",
 ]

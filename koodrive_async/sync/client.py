@@ -9,7 +9,16 @@ from koodrive_async.errors import ClientClosed
 from koodrive_async.sync.backup import backing_up
 from koodrive_async.sync.facade import Facade, blocking, like
 from koodrive_async.sync.portal import Portal
-from koodrive_async.sync.resources import Configs, Devices, Files, Locks, Records, Scopes, Tokens
+from koodrive_async.sync.resources import (
+    Configs,
+    Devices,
+    Files,
+    Locks,
+    Records,
+    Scopes,
+    Spaces,
+    Tokens,
+)
 from koodrive_async.sync.stay import Stay
 
 if TYPE_CHECKING:
@@ -41,6 +50,7 @@ class KooDrive(Facade[aio.KooDrive]):
     :ivar locks: Backup locks.
     :ivar records: Backup records.
     :ivar files: Backup files.
+    :ivar spaces: Storage spaces of the user.
     :ivar tokens: Access tokens.
     """
 
@@ -77,6 +87,7 @@ class KooDrive(Facade[aio.KooDrive]):
         self.locks: Locks = Locks(client.locks, portal)
         self.records: Records = Records(client.records, portal)
         self.files: Files = Files(client.files, portal)
+        self.spaces: Spaces = Spaces(client.spaces, portal)
         self.tokens: Tokens = Tokens(client.tokens, portal)
         self._stay: Stay[aio.KooDrive] | None = None
 

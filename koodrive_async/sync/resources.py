@@ -62,7 +62,15 @@ class Files(Facade[aio.Files]):
     create: Final = blocking(aio.Files.create)
     part_urls: Final = blocking(aio.Files.part_urls)
     complete: Final = blocking(aio.Files.complete)
+    details: Final = blocking(aio.Files.details)
     download_urls: Final = blocking(aio.Files.download_urls)
+
+
+class Spaces(Facade[aio.Spaces]):
+    """Find the spaces of a user."""
+
+    get: Final = blocking(aio.Spaces.get)
+    list: Final = blocking(aio.Spaces.list)
 
 
 class Tokens(Facade[aio.Tokens]):

@@ -10,7 +10,8 @@ import attrs
 from koodrive_async.errors import InvalidArgument
 from koodrive_async.transport.auth import percent
 
-ROOT = "/koodrive/ose/v1"
+SERVICE = "/koodrive/ose"
+ROOT = f"{SERVICE}/v1"
 LOCK_HEADER = "x-backup-lock-id"
 
 BodyFrom = Callable[[str], Awaitable[object]]
@@ -69,16 +70,17 @@ def check_id(value: object, name: str = "an id") -> str:
     return value
 
 
-def path(*segments: str) -> str:
+def path(*segments: str, version: str = "v1") -> str:
     """Join path segments below the interface's root, each percent-encoded.
 
+    :param version: Of the interface.
     :raises InvalidArgument: A segment is not an id.
     """
     for segment in segments:
         check_id(segment)
-    return _joined(segments)
+    return _joined(version, segments)
 
 
 @lru_cache(maxsize=64)
-def _joined(segments: tuple[str, ...]) -> str:
-    return "/".join((ROOT, *(percent(segment) for segment in segments)))
+def _joined(version: str, segments: tuple[str, ...]) -> str:
+    return "/".join((SERVICE, version, *(percent(segment) for segment in segments)))

@@ -79,7 +79,7 @@ class InterfaceHttp:
         self._origin, self._base_path, self._host = _split_endpoint(endpoint)
         self._place = _place(self._origin)
         self._credentials = auth.open()
-        self._user_id = user_id
+        self.user_id: str = user_id
         self._timeouts = timeouts
         self._retry = retry
         self._clock = clock
@@ -206,7 +206,7 @@ class InterfaceHttp:
         if call.body is None:
             return b""
         if callable(call.body):
-            origin = credential.proof_origin(self._user_id) if credential else ""
+            origin = credential.proof_origin(self.user_id) if credential else ""
             body = await cast("BodyFrom", call.body)(origin)
         else:
             body = call.body
@@ -217,7 +217,7 @@ class InterfaceHttp:
     def _headers(
         self, call: Call, credential: Credential | None, stamp: str, query: str, body: bytes
     ) -> dict[str, str]:
-        headers = {"Host": self._host, "X-User-Id": self._user_id, "X-Date": stamp, **call.headers}
+        headers = {"Host": self._host, "X-User-Id": self.user_id, "X-Date": stamp, **call.headers}
         if body:
             headers["Content-Type"] = "application/json"
         if call.lock_id is not None:
@@ -228,7 +228,7 @@ class InterfaceHttp:
                     method=call.method,
                     path=self._base_path + call.path,
                     query=query,
-                    headers={"host": self._host, "x-date": stamp, "x-user-id": self._user_id},
+                    headers={"host": self._host, "x-date": stamp, "x-user-id": self.user_id},
                     body=body,
                 )
             )

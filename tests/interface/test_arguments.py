@@ -148,6 +148,12 @@ BAD_IDS = {
     **with_id("new file", lambda drive, bad: drive.files.create(bad, FILE, lock_id=LOCK)),
     **with_id("part urls", lambda drive, bad: drive.files.part_urls(bad, [PART])),
     **with_id("complete file", lambda drive, bad: drive.files.complete(bad)),
+    **with_id("details in", lambda drive, bad: drive.files.details(bad, "1")),
+    **with_id("details of", lambda drive, bad: drive.files.details("c", bad)),
+    "space of ''": (lambda drive, bad: drive.spaces.get(bad), ""),
+    "spaces of '..'": (lambda drive, bad: drive.spaces.list(bad), ".."),
+    "space ''": (lambda drive, bad: drive.spaces.get("1", bad), ""),
+    "kind of spaces": (lambda drive, bad: drive.spaces.list(kind=bad), 3),
     **with_id("download from", lambda drive, bad: drive.files.download_urls(bad, ["1"])),
     **with_id("download", lambda drive, bad: drive.files.download_urls("c", ["1", bad])),
 }

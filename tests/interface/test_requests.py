@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from koodrive_async import BearerToken, KooDrive, Module, MultiPartInfo, NewBackupFile, NewScope
+from koodrive_async import (
+    BearerToken,
+    KooDrive,
+    MalformedResponse,
+    Module,
+    MultiPartInfo,
+    NewBackupFile,
+    NewScope,
+)
 from tests.interface.scripted import LOCK, ROOT, TLS, TOKEN, USER, answer
 
 if TYPE_CHECKING:
@@ -65,6 +73,7 @@ class Documented:
     body: object = None
     lock: bool = False
     answer: object = attrs.field(factory=lambda: ANYTHING)
+    root: str = ROOT
 
 
 CALLS = {
@@ -283,6 +292,35 @@ CALLS = {
         body={"containerId": "C", "fileIds": ["F1", "F2"]},
         answer=NOTHING,
     ),
+    "getFile": Documented(
+        lambda drive: drive.files.details("C", "F1"),
+        "POST",
+        "/files/F1/detail",
+        body={"containerId": "C"},
+        answer={"id": "F1", "code": 0},
+    ),
+    "GetSpace": Documented(
+        lambda drive: drive.spaces.get(),
+        "GET",
+        f"/space/{USER}",
+        "type=1",
+        answer={"data": {"containerId": "C"}, "code": 0},
+    ),
+    "GetSpace of one of several": Documented(
+        lambda drive: drive.spaces.get("150", "C"),
+        "GET",
+        "/space/150",
+        "containerId=C&type=1",
+        answer={"containerId": "C", "code": 0},
+    ),
+    "GetSpaceV2": Documented(
+        lambda drive: drive.spaces.list(),
+        "GET",
+        f"/space/{USER}",
+        "type=1",
+        answer=NOTHING,
+        root=ROOT.replace("v1", "v2"),
+    ),
     "RefreshToken": Documented(
         lambda drive: drive.tokens.refresh("0e0e72d3"),
         "POST",
@@ -299,7 +337,7 @@ async def test_the_documented_request_leaves(client, scripted, name):
     await documented.make(client)
     request = scripted.request
     assert request.method == documented.method
-    assert request.path == ROOT + documented.path
+    assert request.path == documented.root + documented.path
     assert request.query == documented.query
     assert request.headers.get("x-backup-lock-id") == (LOCK if documented.lock else None)
     assert request.headers["Authorization"] == TOKEN
@@ -335,6 +373,36 @@ async def test_signing_in_sends_the_documented_request_and_no_token(client, scri
     assert request.json == {"account": "me@example.com", **body}
     assert request.headers["x-hw-agentName"] == "carrier"
     assert "Authorization" not in request.headers
+
+
+@pytest.mark.parametrize("wrap", [lambda it: {"data": it}, lambda it: {"data": [it]}, dict])
+async def test_a_space_is_found_wherever_the_answer_has_it(client, scripted, wrap):
+    given = {"containerId": "C", "capacity": "1073741824", "spaceUsed": 17, "status": 1}
+    scripted.replies({**wrap(given), "code": 0})
+    space = await client.spaces.get()
+    assert (space.container_id, space.capacity, space.space_used, space.status) == (
+        "C",
+        1073741824,
+        17,
+        "1",
+    )
+
+
+@pytest.mark.parametrize("wrap", [lambda it: {"data": it}, dict])
+@pytest.mark.parametrize("name", ["id", "fileId"])
+async def test_details_are_found_wherever_the_answer_has_them(client, scripted, wrap, name):
+    given = {name: "F1", "fileName": "a", "size": "17", "sha256": SHA256, "recycled": False}
+    scripted.replies({**wrap({**given, "parentFolder": ["root"], "containers": {}}), "code": 0})
+    details = await client.files.details("C", "F1")
+    assert (details.file_id, details.file_name, details.size) == ("F1", "a", 17)
+    assert (details.sha256, details.recycled, details.parent_folder) == (SHA256, False, ("root",))
+
+
+async def test_an_answer_without_a_space_is_not_one(client, scripted):
+    scripted.otherwise = lambda _: answer(NOTHING)
+    with pytest.raises(MalformedResponse):
+        await client.spaces.get()
+    assert await client.spaces.list() == ()
 
 
 async def test_a_body_is_compact_json_with_text_as_it_is(client, scripted):
