@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import UTC
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime, tzinfo
 
 _STEP: Final = 1000
 _MINUTE: Final = 60
@@ -34,6 +38,24 @@ def time_text(seconds: float) -> str:
     minutes = f"{whole % _HOUR // _MINUTE}"
     rest = f"{whole % _MINUTE:02}"
     return f"{whole // _HOUR}:{minutes:0>2}:{rest}" if whole >= _HOUR else f"{minutes}:{rest}"
+
+
+def in_zone(moment: datetime, zone: tzinfo | None = UTC) -> datetime:
+    """Return a moment in a time zone, or as it is where the calendar of Python has no such day.
+
+    A service may send the first or the last day that there is, as "never", and in its own zone.
+
+    :param zone: None for the zone of this machine.
+    """
+    try:
+        return moment.astimezone(zone)
+    except (OverflowError, ValueError, OSError):
+        return moment
+
+
+def moment_text(moment: datetime) -> str:
+    """Return a moment to the second, such as ``2026-11-21T07:30:05+00:00``, in UTC if it can be."""
+    return in_zone(moment).isoformat(timespec="seconds")
 
 
 def printable(text: str) -> str:

@@ -198,7 +198,7 @@ def backup(
         rules=rules,
         resumes=resume,
         wanted=wanted,
-        again=partial(called_again, ctx),
+        again=called_again(ctx).line,
     )
     display = _display(job, quiet=quiet, as_json=as_json)
     drive = connect(

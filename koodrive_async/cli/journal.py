@@ -170,8 +170,11 @@ def _fields(locks: RecordLocks) -> Sequence[Field[Overview]]:
         taken = locks.is_taken(each.record.account, each.record.record_id)
         return "in use" if taken else "unfinished"
 
-    def begun(each: Overview) -> datetime:
-        return datetime.fromtimestamp(each.record.begun, UTC)
+    def begun(each: Overview) -> datetime | None:
+        try:
+            return datetime.fromtimestamp(each.record.begun, UTC)
+        except (ValueError, OverflowError, OSError):
+            return None
 
     def age(each: Overview) -> str:
         return _age_text(time.time() - each.record.begun)

@@ -8,19 +8,20 @@ ends a command is one object on standard error.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from koodrive_async.cli.wording import hint, reason
+from koodrive_async.cli.wording import hint, in_zone, reason
 from koodrive_async.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+_ZERO: Final = "+00:00"
 _JSON: Final = "koodrive_async.json"
 _JSON_IN_FRONT: Final = "koodrive_async.json_in_front"
 
@@ -138,8 +139,8 @@ def _advice(error: BaseException, command: str | None) -> str | None:
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
-        moment = value.astimezone(UTC).replace(tzinfo=None)
-        return f"{moment.isoformat(timespec='milliseconds')}Z"
+        text = in_zone(value).isoformat(timespec="milliseconds")
+        return f"{text[: -len(_ZERO)]}Z" if text.endswith(_ZERO) else text
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no form in JSON")

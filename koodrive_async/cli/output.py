@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
@@ -14,7 +14,7 @@ import click
 from anyio import to_thread
 
 from koodrive_async.cli.json_output import json_text
-from koodrive_async.cli.wording import printable
+from koodrive_async.cli.wording import in_zone, moment_text, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -92,13 +92,13 @@ def _in_full(cell: object) -> str:
     if cell is None:
         return _NOTHING
     if isinstance(cell, datetime):
-        return cell.astimezone(UTC).isoformat(timespec="seconds")
+        return moment_text(cell)
     return str(cell)
 
 
 def _in_short(cell: object) -> str:
     if isinstance(cell, datetime):
-        return f"{cell.astimezone():%Y-%m-%d %H:%M:%S}"
+        return in_zone(cell, None).replace(tzinfo=None).isoformat(" ", timespec="seconds")
     if isinstance(cell, str) and re.fullmatch("[0-9a-f]{64}", cell):
         return f"{cell[:12]}…"
     return printable(_in_full(cell))

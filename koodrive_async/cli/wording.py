@@ -19,9 +19,18 @@ from koodrive_async.errors import (
     TransportError,
     UntrustedCertificate,
 )
-from koodrive_async.wording import count_text, printable, size_text
+from koodrive_async.wording import count_text, in_zone, moment_text, printable, size_text
 
-__all__ = ["count_text", "hint", "printable", "reason", "size_text", "speed_text"]
+__all__ = [
+    "count_text",
+    "hint",
+    "in_zone",
+    "moment_text",
+    "printable",
+    "reason",
+    "size_text",
+    "speed_text",
+]
 
 REFUSED: Final = "koodrive_async.refused"
 """Where a command says what helps when the service refuses its credentials."""

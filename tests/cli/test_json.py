@@ -201,7 +201,7 @@ def test_what_stops_a_backup_comes_with_how_far_it_got(invoke, tree, koodrive_em
         "files": 2,
         "there_already": 0,
         "failed": so_far["so_far"]["failed"],
-        "go_on_with": f"koodrive backup --record {record.record_id} {tree} --json",
+        "go_on_with": f"koodrive backup --record {record.record_id} --json {tree}",
     }
     assert end["error"]["type"] == "InsufficientSpace"
 

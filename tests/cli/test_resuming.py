@@ -5,14 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import anyio
-import click
 import pytest
-from click.testing import CliRunner
 
 from koodrive_async import BackupRecord, Module
 from koodrive_async.cli.progress import Screen
 from koodrive_async.cli.report import Lines, Report
-from koodrive_async.cli.resuming import RepeatableCommand, called_again, named
+from koodrive_async.cli.resuming import named
 from koodrive_async.cli.uploading import Tally
 from koodrive_async.emulator import Fault
 from koodrive_async.errors import ConnectionFailed, DeadlineExceeded, NotFound
@@ -69,7 +67,7 @@ def test_a_run_that_goes_on_and_is_stopped_counts_what_is_its_own(
     stopped = next(line for line in done.stderr.splitlines() if line.startswith("stopped: "))
     assert stopped.startswith("stopped: 0 files backed up by this run")
     assert stopped.endswith(
-        f", record {record} is unfinished; go on with: koodrive backup {tree} --resume"
+        f", record {record} is unfinished; go on with: koodrive backup --resume {tree}"
     )
 
 
@@ -160,8 +158,8 @@ def test_what_stops_it_is_followed_by_the_command_to_go_on(invoke, tree, koodriv
     _, _, command = stopped.partition("; go on with: ")
     # there is no journal here that would know it
     assert command == (
-        f"koodrive backup --record {record.record_id} {shlex.quote(str(tree))} "
-        "--exclude 'a b*' --connections 3"
+        f"koodrive backup --record {record.record_id} --exclude 'a b*' --connections 3 "
+        f"{shlex.quote(str(tree))}"
     )
 
 
@@ -181,29 +179,6 @@ def test_a_lock_can_be_waited_for(invoke, tree, koodrive_emulator, seconds, code
     assert invoke("backup", tree / "empty.txt", "--wait", seconds).exit_code == code
 
 
-def test_a_command_is_given_again_as_it_was():
-    @click.command(
-        "backup", cls=RepeatableCommand, context_settings={"ignore_unknown_options": True}
-    )
-    @click.argument("rest", nargs=-1)
-    @click.pass_context
-    def command(ctx, rest):
-        del rest
-        click.echo(called_again(ctx, "--resume"))
-
-    done = CliRunner().invoke(command, ["--exclude", "it's", "--", "-odd"])
-    assert done.output == "koodrive backup --resume --exclude 'it'\"'\"'s' -- -odd\n"
-
-
-@pytest.mark.usefixtures("environment")
-def test_the_command_to_go_on_can_be_typed_anywhere(invoke, tree, koodrive_emulator, monkeypatch):
-    koodrive_emulator.faults.add(Fault("error", "files.create", status=400, code="13000311"))
-    monkeypatch.chdir(tree.parent)
-    done = invoke("backup", tree.name)
-    assert "; go on with: koodrive backup --record " in done.stderr
-    assert f" {tree}\n" in done.stderr
-
-
 def test_a_record_is_named_with_the_time_it_was_begun():
     begun = datetime(2026, 11, 21, 7, 30, 5, 123, tzinfo=UTC)
     assert (
@@ -211,6 +186,12 @@ def test_a_record_is_named_with_the_time_it_was_begun():
         == "record 7, begun 2026-11-21T07:30:05+00:00"
     )
     assert named(BackupRecord(record_id="7")) == "record 7"
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00+08:00", "9999-12-31T23:59:59-08:00"])
+def test_a_record_of_the_first_or_the_last_day_can_be_named(when):
+    record = BackupRecord(record_id="7", create_time=datetime.fromisoformat(when))
+    assert named(record) == f"record 7, begun {when}"
 
 
 # --- what is told ------------------------------------------------------------------------------
