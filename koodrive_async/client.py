@@ -31,6 +31,12 @@ from koodrive_async.transport.auth import AppSignature, Auth, BearerToken, check
 from koodrive_async.transport.clock import Clock, ServiceTime, SystemClock
 from koodrive_async.transport.dialing import USER_AGENT, Dialer
 from koodrive_async.transport.http import InterfaceHttp, open_session
+from koodrive_async.transport.plain_http import (
+    ALLOW_PLAIN_HTTP,
+    ALLOW_PLAIN_PART_URLS,
+    PlainHttp,
+    plain_hosts,
+)
 from koodrive_async.transport.proxy import Proxies
 from koodrive_async.transport.retry import Attempts, RetryBudget
 from koodrive_async.transport.tls import tls_contexts
@@ -39,7 +45,7 @@ from koodrive_async.upload import Journal, Uploader, default_path
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -76,9 +82,14 @@ class KooDrive:
         by path, of others the name and digest; never a token or a presigned URL.
     :param verify_parts: Hash every part once more while it is sent, and compare with what was
         announced; without it the service alone does that. It costs processor time.
+    :param allow_plain_http: Hosts, each as ``"host"`` or ``"host:port"``, that credentials may go
+        to over ``http``, without TLS; this machine's own addresses need not be named.
+    :param allow_plain_part_urls: Hosts that an ``https`` service may lead parts and downloads to
+        over ``http``; any other such URL is refused with a ``ConfigurationError``.
     :param telemetry: Where spans and metrics go (:mod:`koodrive_async.telemetry`): by default to
         OpenTelemetry's global providers in a program that has loaded it; None for nowhere.
-    :raises ConfigurationError: The endpoint is not a URL, the user id or user agent cannot stand in
+    :raises ConfigurationError: The endpoint is not a URL, or is ``http`` on another machine that
+        ``allow_plain_http`` does not name; the user id or user agent cannot stand in
         a header, or the proxy is none that this package can use.
 
     :ivar devices: Machines bound to the user.
@@ -106,6 +117,8 @@ class KooDrive:
         user_agent: str | None = None,
         journal: str | os.PathLike[str] | None = "auto",
         verify_parts: bool = False,
+        allow_plain_http: Sequence[str] = (),
+        allow_plain_part_urls: Sequence[str] = (),
         telemetry: Telemetry | Literal["auto"] | None = "auto",
     ) -> None:
         check_header_setting("user id", user_id)
@@ -120,6 +133,10 @@ class KooDrive:
         rate = self.limits.requests_per_second
         self._budget = budget = RetryBudget(self.retry.per_second)
         self._telemetry: Telemetry | Literal["auto"] | None = telemetry
+        plain = PlainHttp(
+            services=plain_hosts(ALLOW_PLAIN_HTTP, allow_plain_http),
+            stores=plain_hosts(ALLOW_PLAIN_PART_URLS, allow_plain_part_urls),
+        )
         self._account = f"{user_id}@{endpoint.rstrip('/')}"
         self._http = InterfaceHttp(
             endpoint,
@@ -132,6 +149,7 @@ class KooDrive:
             pace=None if rate is None else Pace(rate),
             budget=budget,
             dialer=self._dialer,
+            plain=plain,
         )
         attempts = partial(Attempts, self.retry, clock, budget, repeatable=True)
         self.devices: Devices = Devices(self._http, attempts)
@@ -152,6 +170,7 @@ class KooDrive:
             clock=clock,
             verify=verify_parts,
             dialer=self._dialer,
+            plain=plain if self._http.speaks_tls else None,
         )
         self._journal = journal
         self._records_begun: set[str] = set()
@@ -172,12 +191,16 @@ class KooDrive:
         user_agent: str | None = None,
         journal: str | os.PathLike[str] | None = "auto",
         verify_parts: bool = False,
+        allow_plain_http: Sequence[str] | None = None,
+        allow_plain_part_urls: Sequence[str] | None = None,
         telemetry: Telemetry | Literal["auto"] | None = "auto",
     ) -> Self:
         """Make a client from the environment.
 
         Reads ``KOODRIVE_ENDPOINT``, ``KOODRIVE_USER_ID``, and either ``KOODRIVE_TOKEN`` or both of
-        ``KOODRIVE_APP_ID`` and ``KOODRIVE_APP_SECRET``.
+        ``KOODRIVE_APP_ID`` and ``KOODRIVE_APP_SECRET``. ``KOODRIVE_ALLOW_PLAIN_HTTP`` and
+        ``KOODRIVE_ALLOW_PLAIN_PART_URLS`` list hosts, with commas between them, where the arguments
+        of these names are not given.
 
         :param environ: The variables; the process's own by default.
         :raises ConfigurationError: Something is missing: all of it is listed.
@@ -201,6 +224,14 @@ class KooDrive:
             user_agent=user_agent,
             journal=journal,
             verify_parts=verify_parts,
+            allow_plain_http=(
+                found.allow_plain_http if allow_plain_http is None else allow_plain_http
+            ),
+            allow_plain_part_urls=(
+                found.allow_plain_part_urls
+                if allow_plain_part_urls is None
+                else allow_plain_part_urls
+            ),
             telemetry=telemetry,
         )
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ENDPOINT = "KOODRIVE_ENDPOINT"
 USER_ID = "KOODRIVE_USER_ID"
 TOKEN = "KOODRIVE_TOKEN"  # noqa: S105 - the name of a variable, not a token
+ALLOW_PLAIN_HTTP = "KOODRIVE_ALLOW_PLAIN_HTTP"
+ALLOW_PLAIN_PART_URLS = "KOODRIVE_ALLOW_PLAIN_PART_URLS"
 APP_ID = "KOODRIVE_APP_ID"
 APP_SECRET = "KOODRIVE_APP_SECRET"  # noqa: S105 - the name of a variable, not a secret
 
@@ -135,6 +137,8 @@ class Environment:
     token: str | None = attrs.field(repr=False)
     app_id: str | None
     app_secret: str | None = attrs.field(repr=False)
+    allow_plain_http: tuple[str, ...] = ()
+    allow_plain_part_urls: tuple[str, ...] = ()
 
 
 def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
@@ -169,7 +173,13 @@ def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
         token=found.get(TOKEN),
         app_id=found.get(APP_ID),
         app_secret=found.get(APP_SECRET),
+        allow_plain_http=_listed(found.get(ALLOW_PLAIN_HTTP, "")),
+        allow_plain_part_urls=_listed(found.get(ALLOW_PLAIN_PART_URLS, "")),
     )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(host.strip() for host in text.split(",") if host.strip())
 
 
 def _missing_credentials(found: Mapping[str, str]) -> str:

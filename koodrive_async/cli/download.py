@@ -68,7 +68,6 @@ async def download_record(
     at_a_time = CapacityLimiter(AT_A_TIME)
     meter.started = True
     # a session of its own: nothing that signs in to the service can reach the object store
-    plain = yarl.URL(drive.endpoint).scheme == "http"
     async with aiohttp.ClientSession(
         timeout=_TIMEOUT, read_bufsize=_CHUNK, auto_decompress=False
     ) as http:
@@ -78,7 +77,7 @@ async def download_record(
                 for file in page:
                     # nothing that the service says becomes a path here
                     target = scratch / f"download-{next(numbers)}"
-                    one = _Download(http, file, target, meter, plain=plain)
+                    one = _Download(http, file, target, meter)
                     group.start_soon(one.run, urls.get(file.file_id), at_a_time, found)
     return found
 
@@ -129,16 +128,12 @@ def _own_path(text: str) -> str | None:
 
 @attrs.frozen
 class _Download:
-    """One file on its way back.
-
-    :ivar _plain: Whether links may be plain HTTP, because the service is.
-    """
+    """One file on its way back."""
 
     _http: aiohttp.ClientSession
     _file: BackupFile
     _target: Path
     _meter: Meter
-    _plain: bool = attrs.field(kw_only=True, alias="plain")
 
     async def run(
         self, url: str | None, at_a_time: CapacityLimiter, found: list[Downloaded]
@@ -176,7 +171,8 @@ class _Download:
             link = yarl.URL(url, encoded=True)
         except ValueError:
             raise _RefusedError("its link is no URL") from None
-        if link.scheme != "https" and not (self._plain and link.scheme == "http"):
+        # that http may be used was checked where the link came from (allow_plain_part_urls)
+        if link.scheme not in {"https", "http"}:
             raise _RefusedError(f"its link is not https but {link.scheme or 'without a scheme'}")
         return link
 

@@ -153,6 +153,8 @@ class Files:
         :param container_id: The space they are in, from the answer to creating them.
         :returns: A link or a reason for each file: some may fail although the call succeeds.
         :raises InvalidArgument: There are no ids or more than 100.
+        :raises ConfigurationError: The service speaks https and gave a link without TLS, to a host
+            that ``KooDrive(allow_plain_part_urls=...)`` does not name.
         """
         check_batch("file_ids", len(file_ids))
         call = Call(
@@ -164,7 +166,11 @@ class Files:
             },
             repeatable=True,
         )
-        return await self._http.send(call, whole(Downloads))
+        found = await self._http.send(call, whole(Downloads))
+        for download in found:
+            if download.url is not None:
+                self._http.check_link("a download", download.url)
+        return found
 
 
 _read_fields = whole(CreatedBackupFile)

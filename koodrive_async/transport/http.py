@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -26,6 +27,7 @@ from koodrive_async.transport.connector import WaryConnector
 from koodrive_async.transport.dialing import Dialer
 from koodrive_async.transport.exchange import LARGE, Exchange
 from koodrive_async.transport.home import Home
+from koodrive_async.transport.plain_http import PlainHttp, is_loopback
 from koodrive_async.transport.retry import Attempts, RetryBudget
 from koodrive_async.transport.wire import encode
 
@@ -60,6 +62,8 @@ class InterfaceHttp:
     :param pace: Limits the calls per second, repeated ones included, urgent ones not.
     :param budget: Spaces repeated calls, urgent ones not; one of its own by default.
     :param dialer: Knows the proxies; by default there are none.
+    :param plain: Hosts that may be spoken to without TLS; by default this machine only.
+    :raises ConfigurationError: The endpoint is no URL, or would carry credentials without TLS.
     """
 
     def __init__(
@@ -75,9 +79,14 @@ class InterfaceHttp:
         pace: Pace | None = None,
         budget: RetryBudget | None = None,
         dialer: Dialer | None = None,
+        plain: PlainHttp | None = None,
     ) -> None:
         self._origin, self._base_path, self._host = _split_endpoint(endpoint)
-        self._place = _place(self._origin)
+        self._place = tls, host, port = _place(self._origin)
+        self._plain = plain or PlainHttp()
+        if not tls:
+            self._plain.check_service(host, port)
+        self._is_plain_here = not tls and is_loopback(host)
         self._credentials = auth.open()
         self.user_id: str = user_id
         self._timeouts = timeouts
@@ -91,6 +100,24 @@ class InterfaceHttp:
         self._random = random.Random()  # noqa: S311 - the same reason
         self._session: aiohttp.ClientSession | None = None
         self._home: Home | None = None
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether the endpoint is ``https``."""
+        return self._place[0]
+
+    def check_link(self, what: str, url: str) -> None:
+        """Refuse a presigned URL without TLS, where the service itself speaks TLS.
+
+        :param what: The link is for, for the error.
+        :raises ConfigurationError: It leads to another machine that is not allowed by name.
+        """
+        if not self.speaks_tls:
+            return
+        with contextlib.suppress(ValueError):  # what is no URL leads nowhere
+            link = yarl.URL(url, encoded=True)
+            if link.scheme == "http":
+                self._plain.check_link(what, link.raw_host or "", link.port or 0)
 
     def use(self, session: aiohttp.ClientSession | None) -> None:
         """Send through this session from now on, in this event loop; None closes the door."""
@@ -186,6 +213,9 @@ class InterfaceHttp:
         headers = self._headers(call, credential, stamp, query, body)
         headers["X-Traceid"] = trace_id
         target = f"{self._base_path}{call.path}{'?' + query if query else ''}"
+        proxy = await self._dialer.proxies.toward(*self._place)
+        if self._is_plain_here:
+            self._plain.check_way(*self._place[1:], proxy)
         exchange = Exchange(
             method=call.method,
             path=call.path,
@@ -195,7 +225,7 @@ class InterfaceHttp:
             trace_id=trace_id,
             timeouts=self._timeouts,
             completes=call.completes,
-            proxy=await self._dialer.proxies.toward(*self._place),
+            proxy=proxy,
         )
         answer = await exchange.run(self._opened(), self.service_time)
         if len(answer.raw) > LARGE:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from koodrive_async.telemetry import Instruments
     from koodrive_async.transport.clock import Clock, ServiceTime
     from koodrive_async.transport.dialing import Dialer
+    from koodrive_async.transport.plain_http import PlainHttp
     from koodrive_async.transport.retry import RetryBudget
     from koodrive_async.upload.delivery import Destination
     from koodrive_async.upload.item import UploadItem
@@ -35,6 +36,7 @@ class Uploader:
 
     :param verify: Hash each part once more while it is sent.
     :param dialer: Makes the connections to the object store.
+    :param plain: Hosts that parts may go to without TLS; None for all.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Uploader:
         clock: Clock,
         verify: bool = False,
         dialer: Dialer | None = None,
+        plain: PlainHttp | None = None,
     ) -> None:
         self.limits = limits
         self._files = files
@@ -59,6 +62,7 @@ class Uploader:
         self._clock = clock
         self._verify = verify
         self._dialer = dialer
+        self._plain = plain
         self._means: Means | None = None
         self._home: Home | None = None
 
@@ -83,6 +87,7 @@ class Uploader:
             verify=self._verify,
             tls=tls,
             dialer=self._dialer,
+            plain=self._plain,
         )
 
     async def aclose(self) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from koodrive_async.config import Timeouts
     from koodrive_async.pace import Pace
     from koodrive_async.threads import ThreadPool
+    from koodrive_async.transport.plain_http import PlainHttp
     from koodrive_async.transport.proxy import Proxy
     from koodrive_async.upload.answer import Answer
     from koodrive_async.upload.chain import PartChain
@@ -72,6 +73,7 @@ class PartSender(Protocol):
         :returns: The ETag of what was stored, as it was sent.
         :raises PartRejected: The object store refused it.
         :raises TransportError: It did not answer.
+        :raises ConfigurationError: The URL does without TLS, and its host is not allowed by name.
         :raises SourceChanged: The source has not the bytes it had.
         """
 
@@ -87,6 +89,8 @@ class ThreadLane:
     :param pace: Limits the bytes per second of all parts.
     :param now: The object store's time, as far as it is known.
     :param dialer: Makes the connections, and knows the proxies; by default there are none.
+    :param plain: Hosts that parts may go to without TLS; None for all, where the service itself
+        does without.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class ThreadLane:
         *,
         now: Callable[[], float] = time.time,
         dialer: Dialer | None = None,
+        plain: PlainHttp | None = None,
     ) -> None:
         self._threads = threads
         self._tls = tls
@@ -105,6 +110,7 @@ class ThreadLane:
         self._pace = pace
         self._now = now
         self._dialer = dialer or Dialer()
+        self._plain = plain
         self._busy: set[StoreConnection] = set()
         self._idle: defaultdict[Origin, deque[tuple[float, StoreConnection]]] = defaultdict(deque)
         self._sweep: asyncio.TimerHandle | None = None
@@ -129,6 +135,8 @@ class ThreadLane:
         except ValueError as error:
             path = f"part {part.number}"
             raise MalformedResponse(str(error), method="PUT", path=path, status=200) from None
+        if not target.tls and self._plain is not None:
+            self._plain.check_link(f"part {part.number}", target.host, target.port)
         origin = (target.tls, target.host, target.port)
         proxy = await self._dialer.proxies.toward(*origin)
         # with TLS the proxy has no part in requests: it made the connection

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from koodrive_async.telemetry import Instruments
     from koodrive_async.transport.clock import Clock, ServiceTime
     from koodrive_async.transport.dialing import Dialer
+    from koodrive_async.transport.plain_http import PlainHttp
     from koodrive_async.transport.retry import RetryBudget
     from koodrive_async.upload.adaptive import ConnectionLimit
     from koodrive_async.upload.journal import Journal
@@ -86,6 +87,7 @@ class Means:
         verify: bool,
         tls: ssl.SSLContext,
         dialer: Dialer | None = None,
+        plain: PlainHttp | None = None,
     ) -> Means:
         """Make what the limits allow."""
         shares = Shares.of(limits)
@@ -114,7 +116,9 @@ class Means:
             threads=threads,
             hashing=HashPool(threads, shares.hash_workers, journal),
             memory=MemoryBudget(shares.kept),
-            sender=ThreadLane(threads, tls, timeouts, pace, now=service_time.now, dialer=dialer),
+            sender=ThreadLane(
+                threads, tls, timeouts, pace, now=service_time.now, dialer=dialer, plain=plain
+            ),
             limit=limit,
             connections=FairSlots(lambda: limit.limit, express=express),
         )

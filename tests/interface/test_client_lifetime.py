@@ -249,7 +249,9 @@ def test_an_endpoint_that_is_no_base_url_is_refused(endpoint):
     ],
 )
 def test_the_signed_host_is_the_one_that_is_sent(endpoint, host):
-    client = KooDrive(endpoint, auth=BearerToken("t"), user_id="u")
+    client = KooDrive(
+        endpoint, auth=BearerToken("t"), user_id="u", allow_plain_http=("host.example",)
+    )
     assert client._http._host == host
 
 

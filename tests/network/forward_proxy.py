@@ -116,7 +116,8 @@ class ForwardProxy:
                 url = yarl.URL(asked.target, encoded=True)
                 place = url.raw_authority
                 if place not in upstream:
-                    upstream[place] = await asyncio.open_connection(url.host, url.port)
+                    address = self._known.get(url.host or "", url.host)
+                    upstream[place] = await asyncio.open_connection(address, url.port)
                 await _pass_on(asked, url, reader, upstream[place][1])
                 await _bring_back(upstream[place][0], writer)
         finally:

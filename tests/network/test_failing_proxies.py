@@ -328,6 +328,7 @@ async def plain_caller(proxy_url, connect):
         journal=None,
         retry=ENOUGH,
         timeouts=Timeouts(connect=connect, answer=FOR_EVER),
+        allow_plain_http=("host.test",),
     ) as drive:
         yield drive.devices.list
 
@@ -384,6 +385,7 @@ async def test_a_call_without_tls_names_a_proxy_that_is_not_there():
         proxy=proxy.url,
         journal=None,
         retry=ENOUGH,
+        allow_plain_http=("host.test",),
     )
     async with drive:
         with pytest.raises(ProxyFailed, match=f"cannot connect to the proxy {proxy.name}"):

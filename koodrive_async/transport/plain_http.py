@@ -1,0 +1,121 @@
+"""Where credentials and file content may go without TLS: to this machine, and to hosts by name."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from koodrive_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from koodrive_async.transport.proxy import Proxy
+
+ALLOW_PLAIN_HTTP: Final = "allow_plain_http"
+ALLOW_PLAIN_PART_URLS: Final = "allow_plain_part_urls"
+
+_LOCALHOST: Final = "localhost"
+
+
+def plain_hosts(setting: str, hosts: Collection[str]) -> frozenset[str]:
+    """Read the hosts that a setting allows.
+
+    :param setting: Its name, for errors.
+    :param hosts: Names or addresses, each alone or with ``:port``.
+    :raises ConfigurationError: It is one text instead of several, or an item is no host.
+    """
+    if isinstance(hosts, str | bytes) or not all(isinstance(host, str) for host in hosts):
+        raise ConfigurationError(f"{setting} must be a sequence of host names, such as ('host',)")
+    for host in hosts:
+        if not host.strip() or any(mark in host for mark in "/@*,") or not host.isascii():
+            raise ConfigurationError(
+                f"{setting} must name hosts, each as 'host' or 'host:port', without a scheme"
+            )
+    return frozenset(map(_plainly, hosts))
+
+
+@attrs.frozen(kw_only=True)
+class PlainHttp:
+    """Which hosts may be spoken to without TLS; this machine's own addresses always may.
+
+    :ivar services: Hosts that credentials may go to.
+    :ivar stores: Hosts that presigned URLs of a service with TLS may lead to.
+    """
+
+    services: frozenset[str] = frozenset()
+    stores: frozenset[str] = frozenset()
+
+    def check_service(self, host: str, port: int) -> None:
+        """Refuse to send credentials in the clear.
+
+        :param host: An IPv6 address without brackets.
+        :raises ConfigurationError: The host is another machine, and not allowed by name.
+        """
+        if is_loopback(host) or _is_among(self.services, host, port):
+            return
+        raise ConfigurationError(
+            f"the endpoint http://{host} would carry the credentials without TLS, for anybody on "
+            f"the way to read: write https, or allow it by name with {ALLOW_PLAIN_HTTP}=({host!r},)"
+        )
+
+    def check_way(self, host: str, port: int, proxy: Proxy | None) -> None:
+        """Refuse to send credentials in the clear to a proxy on another machine.
+
+        :param proxy: What leads to a host that :meth:`check_service` has passed.
+        :raises ConfigurationError: The host is this machine, and the proxy is not.
+        """
+        if proxy is None or is_loopback(proxy.host) or _is_among(self.services, host, port):
+            return
+        raise ConfigurationError(
+            f"the endpoint http://{host} is this machine, and {proxy.named_by} would carry the "
+            f"credentials to the proxy {proxy.name} without TLS: go past it with {proxy.way_past}, "
+            f"or allow it by name with {ALLOW_PLAIN_HTTP}=({host!r},)"
+        )
+
+    def check_link(self, what: str, host: str, port: int) -> None:
+        """Refuse a presigned URL without TLS that a service with TLS gave.
+
+        :param what: The link is for, for the error.
+        :raises ConfigurationError: It leads to another machine that is not allowed by name.
+        """
+        if is_loopback(host) or _is_among(self.stores, host, port):
+            return
+        raise ConfigurationError(
+            f"the service speaks https and gave an http URL of {host} for {what}, which would "
+            "travel without TLS: that is refused, unless the host is allowed by name with "
+            f"{ALLOW_PLAIN_PART_URLS}=({host!r},)"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine; names are not looked up.
+
+    :param host: An IPv6 address without brackets.
+    """
+    name = _plainly(host)
+    if name == _LOCALHOST or name.endswith(f".{_LOCALHOST}"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_among(allowed: frozenset[str], host: str, port: int) -> bool:
+    name = _plainly(host)
+    return name in allowed or f"{name}:{port}" in allowed
+
+
+def _plainly(host: str) -> str:
+    """Return a host, perhaps with a port, in the one form that is compared."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        inside, _, behind = host[1:].partition("]")
+        return inside + behind
+    name, colon, port = host.rpartition(":")
+    if colon and ":" not in name:
+        return f"{name.rstrip('.')}:{port}"
+    return host.rstrip(".")
