@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
+import yarl
 
-from koodrive_async.cli.credentials import lock_of, vault_of
+from koodrive_async.cli.credentials import lock_of, same_service, vault_of
 from koodrive_async.cli.known_settings import SETTINGS, SettingsError, Source, Value
 from koodrive_async.cli.renewal import Renewal
 from koodrive_async.config import APP_ID, APP_SECRET, TOKEN
 from koodrive_async.transport.auth import AppSignature, BearerToken
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from koodrive_async.cli.credentials import Credentials, Vault
     from koodrive_async.cli.profiles import Profile
     from koodrive_async.client import KooDrive
     from koodrive_async.transport.auth import Auth
+
+
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +80,7 @@ def find_access(
             hint="koodrive login asks for them and keeps them; to try without an account: "
             "koodrive emulator -- bash",
         )
+    _check_named_for(("user_id", "app_id") if secret else ("user_id",), values, profile)
     if token or secret:
         _check_meant_for(values, profile, environ, chosen_by)
     entrance = partial(Access, endpoint=str(endpoint.value), user_id=str(user_id.value))
@@ -108,6 +113,29 @@ def find_access(
     )
 
 
+def _check_named_for(
+    names: Iterable[str], values: Mapping[str, Value], profile: Profile | None
+) -> None:
+    """Take neither user nor app of a profile to another service than the one it names.
+
+    :param names: The settings that go to the service.
+    :raises SettingsError: Something stronger than the profile names the endpoint, and it is another
+        one.
+    """
+    own = profile and profile.values.get("endpoint")
+    endpoint = values["endpoint"]
+    if own is None or same_service(str(own), str(endpoint.value)):
+        return
+    for name in names:
+        value, setting = values[name], SETTINGS[name]
+        if value.source is Source.PROFILE:
+            raise SettingsError(
+                f"{name} {value.value} ({value.where}) goes with {own}, and endpoint is "
+                f"{endpoint.value} ({endpoint.where})",
+                hint=f"set {setting.variable} too, or leave the endpoint to the profile",
+            )
+
+
 def _check_meant_for(
     values: Mapping[str, Value],
     profile: Profile | None,
@@ -116,16 +144,50 @@ def _check_meant_for(
 ) -> None:
     """Send credentials of the environment to no other service, nor as another user.
 
-    :raises SettingsError: A profile without credentials goes before the environment that has them.
+    They are for what the environment names beside them, also where another endpoint is typed: a
+    token is not shown to a host because of a slip. What the environment does not name may come from
+    elsewhere, and a user that is typed is a wish that discloses nothing.
+
+    :raises SettingsError: The endpoint, the user or the app is another one than the environment
+        names.
     """
-    for name in ("endpoint", "user_id"):
-        value, other = values[name], environ.get(SETTINGS[name].variable, "").strip()
-        if profile and value.source is Source.PROFILE and other not in {"", value.value}:
+    secret = TOKEN if environ.get(TOKEN, "").strip() else APP_SECRET
+    for name in ("endpoint", "user_id", "app_id"):
+        variable = SETTINGS[name].variable
+        value, named = values[name], environ.get(variable, "").strip()
+        if not named or not value.given or _agrees(value, named):
+            continue
+        other = f"{variable}={named}" if "@" not in named else variable
+        if profile is not None and value.source is Source.PROFILE:
             raise SettingsError(
                 f"{chosen_by} {profile.name} has no credentials, and those of the environment go "
-                f"with {SETTINGS[name].variable}={other}",
+                f"with {other}",
                 hint=f"koodrive login --profile {profile.name}",
             )
+        raise SettingsError(
+            f"{value.where} is {value.value}, and {secret} of the environment goes with {other}",
+            hint=f"change or unset {variable} as well, or koodrive login --profile NAME keeps "
+            "credentials of their own for each service",
+        )
+
+
+def _agrees(value: Value, named: str) -> bool:
+    if value.name != "endpoint":
+        return value.source is Source.ARGUMENT or value.value == named
+    endpoint = str(value.value)
+    # this machine has several names; what tells its services apart is the port
+    return same_service(named, endpoint) or _of_this_machine(named) == _of_this_machine(endpoint)
+
+
+def _of_this_machine(endpoint: str) -> object:
+    """Return an endpoint without its host if that is this machine, and as it is otherwise."""
+    try:
+        url = yarl.URL(endpoint)
+    except ValueError:
+        return endpoint
+    if url.raw_host not in _THIS_MACHINE:
+        return endpoint
+    return url.scheme, url.port, url.raw_path.rstrip("/")
 
 
 def _vault(profile: Profile) -> Vault | None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import attrs
 import click
 
+from koodrive_async.cli.credentials import same_service
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -34,24 +36,33 @@ _SECRETS: Final = {Way.TOKEN: "token", Way.APP: "app secret", Way.ACCOUNT: "pass
 class Answers:
     """What is known so far; the rest is asked for on a terminal.
 
-    :ivar offers: What is taken when nothing is typed, by the names of settings.
+    :ivar offers: What is taken when nothing is typed, by the names of settings: one mapping for
+        each place that offers something, the strongest first.
     """
 
     given: Mapping[str, str | None]
-    offers: Mapping[str, str]
+    offers: Sequence[Mapping[str, str]]
     missing: list[str] = attrs.field(factory=list)
 
     def get(self, name: str, question: str) -> str:
         """Return an answer; ask for it, where somebody can be asked."""
         if given := (self.given.get(name) or "").strip():
             return given
-        offer = self.offers.get(name)
+        offer = next((each[name] for each in self.offers if name in each), None)
         if somebody_is_there():
             return ask(question, default=offer)
         if offer is not None:
             return offer
         self.missing.append(f"--{name.replace('_', '-')}")
         return ""
+
+    def go_with(self, endpoint: str) -> None:
+        """Offer nothing any longer that goes with another service."""
+        self.offers = [
+            offers
+            for offers in self.offers
+            if same_service(offers.get("endpoint", endpoint), endpoint)
+        ]
 
     def complete(self) -> None:
         """Refuse to go on without what nobody could be asked for.

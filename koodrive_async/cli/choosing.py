@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,14 +96,21 @@ def _choose(ctx: click.Context, param: click.Parameter, name: str | None) -> Non
     if name:
         ctx.meta[CHOSEN] = name
         _note(ctx, param, name)
-    if ctx.parent is not None and _has_settings(ctx.command):
-        ctx.default_map = current().for_options()
+    if ctx.parent is not None and (own := _own_settings(ctx.command)):
+        ctx.default_map = current().for_options(own)
 
 
-def _has_settings(command: click.Command) -> bool:
+def _own_settings(command: click.Command) -> frozenset[str]:
+    """Return the settings that a command takes as its own parameters.
+
+    The options for the service are none of them: a default that goes through one of those would
+    look like something that was typed.
+    """
     from koodrive_async.cli.known_settings import SETTINGS  # noqa: PLC0415 - not for --version
 
-    return any(param.expose_value and param.name in SETTINGS for param in command.params)
+    return frozenset(
+        param.name for param in command.params if param.expose_value and param.name in SETTINGS
+    )
 
 
 def _setting_option(
@@ -121,6 +129,8 @@ def _setting_option(
 def _take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     if ctx.resilient_parsing or value is None or param.name is None:
         return
+    if ctx.get_parameter_source(param.name) is not ParameterSource.COMMANDLINE:
+        return  # only what is typed is an argument
     from koodrive_async.cli.known_settings import (  # noqa: PLC0415 - not for --version
         SETTINGS,
         check_argument,

@@ -40,7 +40,7 @@ class Credentials:
 
     def are_for(self, endpoint: str, user_id: str) -> bool:
         """Whether they were given for this service and user."""
-        return (self.endpoint.rstrip("/"), self.user_id) == (endpoint.rstrip("/"), user_id)
+        return same_service(self.endpoint, endpoint) and self.user_id == user_id
 
     def renewed(self, session: SessionInfo) -> Credentials:
         """Return them with the tokens of a new session."""
@@ -50,6 +50,22 @@ class Credentials:
             # a service that gives no new one lets the old one be used again
             refresh_token=session.refresh_token or self.refresh_token,
         )
+
+
+def same_service(endpoint: str, other: str) -> bool:
+    """Say whether two endpoints are one: neither case, default port nor last slash matter."""
+    return endpoint == other or _place_of(endpoint) == _place_of(other)
+
+
+def _place_of(endpoint: str) -> tuple[object, ...]:
+    import yarl  # noqa: PLC0415 - not for completion
+
+    try:
+        url = yarl.URL(endpoint)
+        # not the host alone: a token for https is not for http, nor for another port
+        return url.scheme, url.raw_host, url.port, url.raw_path.rstrip("/")
+    except ValueError:
+        return (endpoint,)
 
 
 class Vault(Protocol):

@@ -109,9 +109,9 @@ def login(
             "agent_name": agent_name,
         },
         offers=(
-            _of_environment() | profiles.texts_of(name)
+            [profiles.texts_of(name), _of_environment()]
             if typed
-            else profiles.texts_of(name) | _of_environment()
+            else [_of_environment(), profiles.texts_of(name)]
         ),
     )
     network = network_of(profiles, name, in_front, PROFILE_OPTION if typed else "")
@@ -189,6 +189,7 @@ def _signed_in(
 
     way = way_of(answers, streams)
     endpoint = _endpoint(answers, network)
+    answers.go_with(endpoint)
     refused = click.get_current_context().meta
     refused[REFUSED] = "nothing was kept; see whether all of it is right, and try again"
     if way is Way.ACCOUNT:

@@ -33,7 +33,7 @@ from koodrive_async.cli.waiting import tell_of_waits
 from koodrive_async.cli.wording import REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
     from koodrive_async.cli.access import Access
     from koodrive_async.cli.known_settings import Setting
@@ -119,15 +119,17 @@ class Settings:
         value = self.values["journal"].value
         return "auto" if value is None else str(value)
 
-    def for_options(self) -> dict[str, object]:
+    def for_options(self, names: Container[str]) -> dict[str, object]:
         """Return what options are where they are not given, by their names.
 
         Lists are not among them: they add up with those that are given.
+
+        :param names: Settings that are parameters of the command itself.
         """
         return {
             name: value.value
             for name, value in self.values.items()
-            if value.given and not SETTINGS[name].takes_many
+            if name in names and value.given and not SETTINGS[name].takes_many
         }
 
     def patterns(self) -> Patterns:
