@@ -11,12 +11,13 @@ import anyio
 import anyio.to_thread
 
 from koodrive_async import html
-from koodrive_async.errors import ClientClosed
+from koodrive_async.errors import BackupIncomplete, ClientClosed
 from koodrive_async.models import AutoRename
 from koodrive_async.resources.arguments import check_id, check_module, json_text
 from koodrive_async.session_record import Order, SessionRecord
 from koodrive_async.tasks import task_group
 from koodrive_async.upload import (
+    Batches,
     Destination,
     SessionWatch,
     UploadBatch,
@@ -62,6 +63,12 @@ class BackupSession:
     the record, also when files failed; leaving with an exception does not, so that it stays
     unfinished and can be resumed. The lock is given back either way. When it is lost for good the
     block is cancelled and ``LockLost`` raised.
+
+    A record is completed only when every batch (:meth:`upload_many`, :meth:`upload_tree`) was gone
+    through to its end. Where a loop was left early (``break``, an error that was caught, a task
+    that was cancelled) or never begun, a clean exit raises ``BackupIncomplete`` instead, and the
+    record stays unfinished; :meth:`complete_anyway` says that leaving early is meant.
+
     Enter and leave it in the same task; any number of tasks may upload meanwhile. A clean exit
     waits for their uploads; any other cancels them.
 
@@ -107,6 +114,8 @@ class BackupSession:
         self._context: AbstractAsyncContextManager[None] | None = None
         self._lock: Lease | None = None
         self._group: TaskGroup | None = None
+        self._batches = Batches()
+        self._completes_anyway = False
         self._begun: SessionRecord | None = None
 
     @property
@@ -221,7 +230,8 @@ class BackupSession:
         :returns: An async iterator of :class:`UploadReceipt` and :class:`UploadFailure`, each as
             its file finishes. What every further file would meet as well (refused credentials,
             no space left) ends it: files on their way finish, then that error is raised. Leaving
-            the loop early cancels the rest.
+            the loop early cancels the rest, and leaving the session raises ``BackupIncomplete``
+            then. Several tasks may share one batch: each outcome goes to one of them.
         """
         return self._batch(sources, on_progress)
 
@@ -247,6 +257,16 @@ class BackupSession:
         """
         return self._batch(tree_items(root, include, exclude), on_progress)
 
+    def complete_anyway(self) -> None:
+        """Have a clean exit complete the record although a loop over uploads was left early.
+
+        Call it where leaving early is meant; what was not uploaded is not in the record then.
+
+        :raises ClientClosed: The session is not open.
+        """
+        _opened(self._group)
+        self._completes_anyway = True
+
     def _batch(
         self, sources: Iterable[object] | AsyncIterable[object], on_progress: OnProgress | None
     ) -> UploadBatch:
@@ -256,6 +276,7 @@ class BackupSession:
             at_a_time=self._uploader.limits.files_in_flight,
             on_failed_before=self._watch.failed_before,
             group=_opened(self._group),
+            batches=self._batches,
         )
 
     async def _upload(self, item: UploadItem, *, on_progress: OnProgress | None) -> UploadReceipt:
@@ -349,10 +370,16 @@ class BackupSession:
         try:
             async with task_group() as self._group:
                 yield
-                # batches whose outcomes nobody took to the end
+                left_early = await self._batches.left_early()
                 self._group.cancel_scope.cancel()
-            self._group = None  # nothing begins any more
+            self._group = None  # nothing begins after this
             await self._uploads_of_other_tasks()
+            if left_early and not self._completes_anyway:
+                raise BackupIncomplete(
+                    _opened(self._begun).record.record_id,
+                    arrived=self.totals.done,
+                    batches=left_early,
+                )
         finally:
             self._group = None
             for upload in self._uploads:

@@ -12,6 +12,7 @@
     ├── ForkedClient                      used in another process than it was entered in
     ├── TokenRefreshFailed                the token function failed
     ├── RecordInUse                       another process is backing up into this record
+    ├── BackupIncomplete                  a loop over uploads was left before its end
     ├── TransportError                    no usable answer arrived
     │   ├── ConnectionFailed              refused, reset, unresolved, TLS
     │   │   ├── ProxyFailed               the proxy refused, or is none
@@ -52,6 +53,7 @@ __all__ = [
     "ApiError",
     "Attempt",
     "AuthenticationError",
+    "BackupIncomplete",
     "ClientClosed",
     "ConfigurationError",
     "ConnectionFailed",
@@ -143,6 +145,33 @@ class RecordInUse(KooDriveError):
     def __init__(self, record_id: str) -> None:
         super().__init__(f"another process is backing up into record {record_id}")
         self.record_id = record_id
+
+
+class BackupIncomplete(KooDriveError):
+    """A loop over ``upload_many()`` or ``upload_tree()`` was left before its end, or never begun.
+
+    Leaving the session raises this where it would have completed the record. The record stays
+    unfinished: go on with it by ``drive.backup(..., resume=error.record_id)``. Where leaving early
+    is meant, call :meth:`BackupSession.complete_anyway` before the session is left.
+
+    :ivar record_id: The record.
+    :ivar arrived: Files of this session that are in it.
+    :ivar batches: How many batches of uploads were not gone through to their end.
+    """
+
+    def __init__(self, record_id: str, *, arrived: int, batches: int) -> None:
+        files = "1 file has" if arrived == 1 else f"{arrived:,} files have"
+        loops = (
+            "a loop over uploads was" if batches == 1 else f"{batches:,} loops over uploads were"
+        )
+        super().__init__(
+            f"{loops} left before the end or never begun: {files} arrived, and record {record_id} "
+            f"stays unfinished; go on with it by backup(..., resume={record_id!r}), or call "
+            "session.complete_anyway() before leaving, where this is meant"
+        )
+        self.record_id = record_id
+        self.arrived = arrived
+        self.batches = batches
 
 
 class Attempt(NamedTuple):  # attrs would take longer to load than this whole module

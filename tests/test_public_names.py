@@ -20,6 +20,7 @@ PUBLIC = [
     "AuthenticationError",
     "AutoRename",
     "BackupFile",
+    "BackupIncomplete",
     "BackupLock",
     "BackupRecord",
     "BackupSession",

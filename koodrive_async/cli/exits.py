@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from koodrive_async.errors import (
+    BackupIncomplete,
     ConfigurationError,
     InvalidArgument,
     KooDriveError,
@@ -36,6 +37,6 @@ def exit_code_of(error: Exception) -> ExitCode:
         return ExitCode.SETTINGS
     if isinstance(error, InvalidArgument):
         return ExitCode.USAGE
-    if isinstance(error, KooDriveError) and not isinstance(error, RecordInUse):
+    if isinstance(error, KooDriveError) and not isinstance(error, RecordInUse | BackupIncomplete):
         return ExitCode.SERVICE
     return ExitCode.FAILED

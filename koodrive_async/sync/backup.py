@@ -33,7 +33,10 @@ class UploadBatch(Iteration[UploadReceipt | UploadFailure]):
     """Outcomes of many uploads, each as its file finishes.
 
     Sources are taken only as fast as the uploads go, and uploads go on only as fast as outcomes are
-    taken. Leaving the loop early, or the session, cancels what is still on its way.
+    taken. Leaving the loop early, or the session, cancels the uploads that still run; a session of
+    which a batch was left early does not complete its record (:exc:`BackupIncomplete`).
+
+    Any number of threads may iterate over one batch: each outcome goes to exactly one of them.
     """
 
     def __init__(self, of: upload.UploadBatch, portal: Portal, relay: Relay | None = None) -> None:
@@ -88,6 +91,15 @@ class BackupSession(Facade[aio.BackupSession]):
     upload: Final = blocking(aio.BackupSession.upload)
     upload_many: Final = uploading(aio.BackupSession.upload_many)
     upload_tree: Final = uploading(aio.BackupSession.upload_tree)
+
+    def complete_anyway(self) -> None:
+        """Have a clean exit complete the record although a loop over uploads was left early.
+
+        Call it where leaving early is meant; what was not uploaded is not in the record then.
+
+        :raises ClientClosed: The session is not open.
+        """
+        self._portal.run(self._of.complete_anyway)
 
     def events(self) -> Events:
         """Watch what happens from now on, until the session ends; also before it is entered.

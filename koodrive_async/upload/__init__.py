@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from koodrive_async.upload.batch import UploadBatch
+from koodrive_async.upload.batch import Batches, UploadBatch
 from koodrive_async.upload.delivery import Destination
 from koodrive_async.upload.engine import Uploader
 from koodrive_async.upload.events import (
@@ -29,6 +29,7 @@ from koodrive_async.upload.tree import permitted_name, tree_items
 from koodrive_async.upload.watching import Events, FileWatch, SessionWatch
 
 __all__ = [
+    "Batches",
     "Destination",
     "Event",
     "Events",

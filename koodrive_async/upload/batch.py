@@ -6,7 +6,13 @@ import asyncio
 import os
 import warnings
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+)
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
@@ -46,6 +52,9 @@ _FATAL = (
 )
 """Errors that every further file would meet as well."""
 
+_LAST_LOOK = 1.0
+"""Seconds that sources have to end when a session is left after the last outcome was taken."""
+
 
 def _nothing(_: UploadFailure) -> None:
     """Nobody wants to know."""
@@ -55,12 +64,18 @@ class UploadBatch:
     """Outcomes of many uploads, each as its file finishes.
 
     Sources are taken only as fast as the uploads go, and uploads go on only as fast as outcomes are
-    taken. Leaving the loop early, or the session, cancels what is still on its way.
+    taken. Leaving the loop early, or the session, cancels the uploads that still run; a session of
+    which a batch was left early does not complete its record (:exc:`BackupIncomplete`).
+
+    Any number of tasks may iterate over one batch. Each outcome goes to exactly one of them; the
+    error that ends a batch is raised in one of them, and the loops of the others end. A task that
+    is cancelled while it waits takes no outcome with it.
 
     :param sources: Sources, :class:`UploadItem`, or failures met while listing them.
     :param upload: Uploads one.
     :param at_a_time: Files to work on at a time, with those whose outcome waits to be taken.
     :param group: Where the work runs.
+    :param batches: The batches of the session, which this one becomes one of.
     :param on_failed_before: Told of failures that came instead of a source.
     :raises InvalidArgument: ``sources`` is itself a source.
     """
@@ -72,14 +87,15 @@ class UploadBatch:
         *,
         at_a_time: int,
         group: TaskGroup,
+        batches: Batches,
         on_failed_before: Callable[[UploadFailure], None] = _nothing,
     ) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._was_closed = True
-        if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike):
-            raise InvalidArgument("many sources are wanted, not one: put it into a list")
+        _check_sources(sources)
         self._group = group
         self._work = _Work(sources, upload, at_a_time, on_failed_before)
+        batches.add(self._work)
         self._was_closed = False
 
     def __aiter__(self) -> Self:
@@ -92,20 +108,24 @@ class UploadBatch:
                 self._was_closed = True
                 raise ClientClosed("the backup session of these uploads has ended")
             self._loop = asyncio.get_running_loop()
+            work.has_begun = True
             self._group.start_soon(work.run)
         while not work.outcomes and not work.ended.is_set():
-            work.news = anyio.Event()
+            work.news = work.news or anyio.Event()
             await work.news.wait()
         if work.outcomes:
-            work.places.release()
-            return work.outcomes.popleft()
+            return work.take()
         error, work.error = work.error, None
         if error is not None:
             raise error
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Cancel what is still on its way, and wait until it has ended."""
+        """Cancel the uploads that still run, and wait until they have ended.
+
+        Loops of other tasks over this batch end then. A batch that is closed before its end counts
+        as left early.
+        """
         self._was_closed = True
         self._work.give_up()
         if self._loop is not None:
@@ -127,10 +147,45 @@ class UploadBatch:
             )
 
 
+class Batches:
+    """The batches of one session, and whether each was gone through to its end."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._works: list[_Work] = []
+
+    def add(self, work: _Work) -> None:
+        """Begin to watch a batch."""
+        self._forget_what_is_settled()
+        self._works.append(work)
+
+    async def left_early(self) -> int:
+        """Return how many were left before their end.
+
+        A batch whose last outcome was taken may not have seen yet that no source follows: it has a
+        moment to find out.
+        """
+        with anyio.move_on_after(_LAST_LOOK):
+            for work in self._works:
+                work.look_for_more()
+            for work in self._works:
+                await work.until_looked()
+        self._forget_what_is_settled()
+        return self._left + len(self._works)
+
+    def _forget_what_is_settled(self) -> None:
+        # a session may have any number of batches: each is kept for as long as it matters
+        self._left += sum(work.was_left for work in self._works)
+        self._works = [work for work in self._works if not (work.was_left or work.was_gone_through)]
+
+
 class _Work:
     """Runs the uploads of a batch; does not know the batch, so that dropping that can end this.
 
     A place is taken before a source is, and given back when its outcome has been handed out.
+
+    :ivar has_begun: Whether anything has asked for an outcome.
+    :ivar news: Is set when there is something to take; None while no task waits.
     """
 
     def __init__(
@@ -140,23 +195,56 @@ class _Work:
         at_a_time: int,
         on_failed_before: Callable[[UploadFailure], None],
     ) -> None:
-        self._sources = sources
+        self._sources: AsyncIterable[object] | Iterable[object] = sources
         self._upload = upload
         self._on_failed_before = on_failed_before
         self._scope = anyio.CancelScope()
-        self._given_up = False
+        self._given_up = self._has_uploaded_all = self._only_looks = False
         self._fatal: Exception | None = None
+        self._running = self._taken = 0
+        self._size: int | None = None
+        self.has_begun: bool = False
         self.places = anyio.Semaphore(at_a_time)
         self.outcomes: deque[Outcome] = deque()
         self.error: Exception | None = None
-        self.news = anyio.Event()
+        self.news: anyio.Event | None = None
         self.ended = anyio.Event()
 
+    @property
+    def was_gone_through(self) -> bool:
+        """Whether an outcome of each file has been taken."""
+        if self.outcomes or self._fatal is not None:
+            return False
+        return self._has_uploaded_all or self._taken == (self._size or _size_of(self._sources))
+
+    @property
+    def was_left(self) -> bool:
+        """Whether it is certain that some file has no outcome, or one that was not taken."""
+        return self.ended.is_set() and not self.outcomes and not self.was_gone_through
+
+    def take(self) -> Outcome:
+        """Hand out an outcome; there is one."""
+        self.places.release()
+        self._taken += 1
+        return self.outcomes.popleft()
+
     def give_up(self) -> None:
-        """Cancel everything and forget what nobody will take."""
+        """Cancel everything and forget the outcomes that were not taken."""
+        if self.outcomes:
+            self._has_uploaded_all = False
         self._given_up = True
         self._scope.cancel()
         self.outcomes.clear()
+
+    def look_for_more(self) -> None:
+        """Have no other source uploaded, if all outcomes were taken: only see if there is one."""
+        is_idle = not self._running and not self.outcomes and not self._given_up
+        self._only_looks = self.has_begun and is_idle
+
+    async def until_looked(self) -> None:
+        """Wait until that is known."""
+        if self._only_looks:
+            await self.ended.wait()
 
     async def run(self) -> None:
         """Upload everything; afterwards ``error`` says why it ended early, if it did."""
@@ -164,30 +252,47 @@ class _Work:
         try:
             with self._scope:
                 async with task_group() as group:
-                    await self._start_all(group)
+                    sources_ended = await self._start_all(group)
                 self.error = self._fatal
+                self._has_uploaded_all = sources_ended and not (self._fatal or self._given_up)
         except Exception as error:  # noqa: BLE001 - raised again where the outcomes are taken
             self.error = error
         finally:
             if self._given_up:
                 self.error = None
+            # what was left early may be remembered for long
+            self._size, self._sources = _size_of(self._sources), iter(())
             self.ended.set()
-            self.news.set()
+            self._tell()
 
-    async def _start_all(self, group: TaskGroup) -> None:
+    async def _start_all(self, group: TaskGroup) -> bool:
+        """Return whether the sources have ended."""
         await self.places.acquire()
         async with aclosing(each(self._sources)) as sources:
             async for source in sources:
+                if self._only_looks:
+                    return False
+                self._running += 1
                 group.start_soon(self._one, source)
                 await self.places.acquire()
-                if self._fatal is not None:  # those on their way may finish
-                    return
+                if self._fatal is not None:  # those that have begun may finish
+                    return False
+        return True
 
     async def _one(self, source: object) -> None:
-        outcome = await self._outcome(source)
+        try:
+            outcome = await self._outcome(source)
+        finally:
+            self._running -= 1
         if not self._given_up:  # one that just made it may come in while all is being cancelled
             self.outcomes.append(outcome)
-        self.news.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        # all who wait share one event; the first who waits after this makes another one
+        news, self.news = self.news, None
+        if news is not None:
+            news.set()
 
     async def _outcome(self, source: object) -> Outcome:
         if isinstance(source, UploadFailure):
@@ -205,6 +310,23 @@ class _Work:
                 error=error,
                 description=item.description,
             )
+
+
+def _size_of(sources: object) -> int | None:
+    # not of any Sized: len() of a query may ask a database
+    return len(sources) if isinstance(sources, list | tuple | set | frozenset) else None
+
+
+def _check_sources(sources: object) -> None:
+    if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike):
+        kind = type(sources).__name__
+        raise InvalidArgument(
+            f"sources: a list of sources, not one {kind}: put it into a list, or give it to "
+            "upload()"
+        )
+    if not isinstance(sources, Iterable | AsyncIterable):
+        kind = type(sources).__name__
+        raise InvalidArgument(f"sources: an iterable of sources, which a {kind} is not")
 
 
 def _is_out_of_reach(error: Exception) -> bool:

@@ -127,6 +127,7 @@ def test_a_batch_that_is_dropped_ends_its_uploads(drive, device_id, koodrive_emu
         gc.collect()
         assert any(isinstance(event, FileCancelled) for event in events)
         events.close()
+        session.complete_anyway()
 
 
 def test_a_script_that_never_leaves_its_client_ends_all_the_same():

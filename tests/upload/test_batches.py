@@ -107,6 +107,7 @@ async def test_an_endless_iterable_is_taken_from_only_as_fast_as_outcomes_are(
                 assert taken <= outcomes + 3
                 if outcomes == 10:
                     break
+            session.complete_anyway()
 
 
 async def test_no_more_files_at_a_time_than_the_limit(koodrive_emulator, make_file):
@@ -119,7 +120,7 @@ async def test_no_more_files_at_a_time_than_the_limit(koodrive_emulator, make_fi
     assert koodrive_emulator.seen.peak("files.create") == 2
 
 
-async def test_leaving_the_loop_cancels_the_rest_and_completes_the_record(
+async def test_leaving_the_loop_cancels_the_rest_and_completes_the_record_where_that_is_meant(
     drive, device_id, koodrive_emulator, make_file
 ):
     running_before = asyncio.all_tasks()
@@ -129,6 +130,7 @@ async def test_leaving_the_loop_cancels_the_rest_and_completes_the_record(
         async for outcome in session.upload_many(files):
             assert isinstance(outcome, UploadReceipt)
             break
+        session.complete_anyway()
         gc.collect()
     record = await drive.records.get(session.record.record_id)
     assert record.end_time is not None
@@ -140,6 +142,7 @@ async def test_a_batch_that_is_closed_gives_nothing_more(session, make_file):
     await anext(batch)
     await batch.aclose()
     assert await collect(batch) == []
+    session.complete_anyway()
 
 
 async def test_a_batch_that_is_never_iterated_uploads_nothing_and_warns(session, koodrive_emulator):
@@ -148,6 +151,7 @@ async def test_a_batch_that_is_never_iterated_uploads_nothing_and_warns(session,
         del batch
     closed = session.upload_many([UploadItem(source=b"a", name="a")])
     await closed.aclose()  # says that it is not wanted
+    session.complete_anyway()
     assert koodrive_emulator.seen.count("files.create") == 0
 
 
@@ -164,6 +168,7 @@ async def test_refused_credentials_end_the_batch_with_that_error(koodrive_emulat
             koodrive_emulator.faults.add(Fault("error", "files.create", status=401))
             with pytest.raises(AuthenticationError):
                 await collect(session.upload_many(files))
+            session.complete_anyway()
 
 
 async def test_an_error_of_the_iterable_itself_reaches_the_caller(session):
@@ -173,6 +178,7 @@ async def test_an_error_of_the_iterable_itself_reaches_the_caller(session):
 
     with pytest.raises(LookupError, match="no more"):
         await collect(session.upload_many(broken()))
+    session.complete_anyway()
 
 
 async def test_hashing_one_file_overlaps_sending_another(koodrive_emulator, make_file):
@@ -187,6 +193,7 @@ async def test_hashing_one_file_overlaps_sending_another(koodrive_emulator, make
                 async for outcome in session.upload_many(files):
                     assert isinstance(outcome, UploadReceipt)
                     break
+            session.complete_anyway()
 
 
 async def test_receipts_of_files_that_arrived_are_handed_out_before_the_error_that_ends_all(
@@ -207,6 +214,7 @@ async def test_receipts_of_files_that_arrived_are_handed_out_before_the_error_th
 
             with pytest.raises(InsufficientSpace):
                 await take_all()
+            session.complete_anyway()
             listed = await drive.files.list(session.record.record_id).collect()
     arrived = {outcome.file_id for outcome in outcomes if isinstance(outcome, UploadReceipt)}
     assert arrived == {file.file_id for file in listed}
@@ -217,6 +225,7 @@ async def test_a_batch_does_not_outlive_its_session_in_silence(drive, device_id,
     async with drive.backup(device_id, Module.FOLDER) as session:
         begun, untouched = session.upload_many(files), session.upload_many(files)
         await anext(begun)
+        session.complete_anyway()
     with pytest.raises(ClientClosed):
         await collect(begun)
     with pytest.raises(ClientClosed):
@@ -230,6 +239,7 @@ async def test_a_closed_batch_has_nothing_running(session, koodrive_emulator, ma
     await anext(batch)
     await batch.aclose()
     assert asyncio.all_tasks() <= running_before
+    session.complete_anyway()
 
 
 @pytest.mark.parametrize("source", ["ab", b"ab", Path("ab")])
@@ -252,6 +262,7 @@ async def test_an_async_generator_of_sources_is_closed_when_the_loop_is_left(ses
     await anext(batch)
     await batch.aclose()
     assert closed.is_set()
+    session.complete_anyway()
 
 
 async def test_a_generator_is_closed_when_the_loop_over_its_uploads_is_left(session):
@@ -269,3 +280,67 @@ async def test_a_generator_is_closed_when_the_loop_over_its_uploads_is_left(sess
         break
     await batch.aclose()
     assert await anyio.to_thread.run_sync(closed.wait, 30)
+    session.complete_anyway()
+
+
+# --- several tasks over one batch --------------------------------------------------------------
+
+
+def named(count):
+    return [UploadItem(source=sample(10, number), name=f"{number}") for number in range(count)]
+
+
+@pytest.mark.parametrize("consumers", [2, 10])
+async def test_tasks_that_share_a_batch_get_each_outcome_once_and_all_end(session, consumers):
+    batch = session.upload_many(named(25))
+    with anyio.fail_after(60):
+        shares = await asyncio.gather(*[collect(batch) for _ in range(consumers)])
+    assert sorted(outcome.name for share in shares for outcome in share) == sorted(
+        item.name for item in named(25)
+    )
+
+
+async def test_consumers_that_are_cancelled_take_no_outcome_with_them(session):
+    batch = session.upload_many(named(30))
+    taken: list[str] = []
+    came = asyncio.Event()
+
+    async def consume():
+        async for outcome in batch:
+            taken.append(outcome.name)
+            came.set()
+            await asyncio.sleep(0)
+
+    with anyio.fail_after(60):
+        while len(taken) < 20:
+            came.clear()
+            consumers = [asyncio.create_task(consume()) for _ in range(3)]
+            await came.wait()
+            for consumer in consumers:
+                consumer.cancel()
+            await asyncio.wait(consumers)
+        await consume()
+    assert sorted(taken) == sorted(item.name for item in named(30))
+
+
+async def test_closing_a_batch_ends_the_loops_of_other_tasks(session, koodrive_emulator):
+    koodrive_emulator.faults.add(Fault("latency", "part.put", seconds=3600))
+    batch = session.upload_many(named(3))
+    waiting = [asyncio.create_task(collect(batch)) for _ in range(2)]
+    assert await anyio.to_thread.run_sync(koodrive_emulator.seen.wait_active, "part.put")
+    with anyio.fail_after(60):
+        await batch.aclose()
+        assert await asyncio.gather(*waiting) == [[], []]
+    session.complete_anyway()
+
+
+async def test_the_error_that_ends_a_shared_batch_is_raised_once_and_all_its_loops_end(session):
+    def broken():
+        yield UploadItem(source=b"a", name="a")
+        raise LookupError("no more")
+
+    batch = session.upload_many(broken())
+    with anyio.fail_after(60):
+        ends = await asyncio.gather(*[collect(batch) for _ in range(3)], return_exceptions=True)
+    assert sorted(type(end).__name__ for end in ends) == ["LookupError", "list", "list"]
+    session.complete_anyway()

@@ -142,6 +142,7 @@ async def test_a_root_that_is_no_folder_is_an_error(session, tree, make, error):
     with pytest.raises(error):
         async for _ in session.upload_tree(make(tree)):
             pass
+    session.complete_anyway()
 
 
 async def test_a_tree_is_uploaded_with_paths_as_descriptions(session, drive, tree, stored):
