@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -229,6 +230,8 @@ async def until_done(work: asyncio.Future[Any]) -> None:
 class AbandonableThread:
     """A thread for calls that may block for ever, such as a user's ``read``; used in ``with``.
 
+    They all run in one copy of the context in which this was made.
+
     Cancellation takes effect at once and leaves the thread behind with the call it is in. It does
     not keep the process from ending, and what the call returns is dropped.
 
@@ -237,6 +240,7 @@ class AbandonableThread:
 
     def __init__(self, at_end: Callable[[], object] | None = None) -> None:
         self._at_end = at_end
+        self._context = copy_context()
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -271,9 +275,10 @@ class AbandonableThread:
             result: T | None = None
             error: BaseException | None = None
             try:
-                result = function(*arguments)
+                result = self._context.run(function, *arguments)
             except StopIteration as stop:
                 error = RuntimeError(f"the source raised {stop!r}")
+                error.__cause__ = stop
             except BaseException as raised:  # noqa: BLE001 - raised again in the caller
                 error = raised
             with contextlib.suppress(RuntimeError):  # the loop may be gone by now
@@ -287,7 +292,7 @@ class AbandonableThread:
             call()
         if self._at_end is not None:
             with contextlib.suppress(Exception):  # there is nobody left to tell
-                self._at_end()
+                self._context.run(self._at_end)
 
 
 def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., T], *arguments: Any) -> T:

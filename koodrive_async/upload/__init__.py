@@ -24,11 +24,13 @@ from koodrive_async.upload.plan import Plan, PlannedPart, plan_parts
 from koodrive_async.upload.receipt import Outcome, Seconds, UploadFailure, UploadReceipt
 from koodrive_async.upload.record_files import RecordFiles
 from koodrive_async.upload.source import Source
+from koodrive_async.upload.streams import AsyncReader
 from koodrive_async.upload.trace import FileTrace, HashSpan, PartSpan
 from koodrive_async.upload.tree import permitted_name, tree_items
 from koodrive_async.upload.watching import Events, FileWatch, SessionWatch
 
 __all__ = [
+    "AsyncReader",
     "Batches",
     "Destination",
     "Event",

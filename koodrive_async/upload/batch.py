@@ -33,7 +33,8 @@ from koodrive_async.tasks import task_group
 from koodrive_async.threads import AbandonableThread
 from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.receipt import UploadFailure, UploadReceipt
-from koodrive_async.upload.source import closing_each, name_of
+from koodrive_async.upload.source import name_of
+from koodrive_async.upload.streams import closing_each
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup

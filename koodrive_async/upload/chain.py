@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from koodrive_async.hashing import Fingerprint
     from koodrive_async.upload.plan import Plan, PlannedPart
-    from koodrive_async.upload.source import Buffer, Content
+    from koodrive_async.upload.source import Content
+    from koodrive_async.upload.streams import Buffer
 
 _MD5_ETAG = re.compile(r'(?:W/)?"?([0-9a-fA-F]{32})"?')
 

@@ -4,48 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import inspect
 import os
 import stat
 import tempfile
 import threading
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Iterable,
-    Iterator,
-)
-from contextlib import ExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, aclosing, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import anyio
 import attrs
-from aiofiles.threadpool import wrap
 
-from koodrive_async.errors import ClientClosed, InvalidArgument, SourceChanged
+from koodrive_async.errors import ClientClosed, SourceChanged
 from koodrive_async.hashing import Fingerprint
 from koodrive_async.resources.files import check_length
-from koodrive_async.threads import AbandonableThread
 from koodrive_async.upload.journal import FileIdentity
+from koodrive_async.upload.streams import AsyncReader, Buffer, chunks, flat
 
 if TYPE_CHECKING:
-    from io import BufferedRandom
-
-    from aiofiles.threadpool.binary import AsyncBufferedIOBase
-
     from koodrive_async.hashing import Fingerprinter
     from koodrive_async.threads import ThreadPool
     from koodrive_async.upload.budget import MemoryBudget
 
-T = TypeVar("T")
-
-Buffer = bytes | bytearray | memoryview
-Source = str | os.PathLike[str] | Buffer | BinaryIO | Iterable[Buffer] | AsyncIterable[Buffer]
-"""A path, bytes, a binary file object, or an iterable of bytes; the last two are spooled."""
+Source = (
+    str
+    | os.PathLike[str]
+    | Buffer
+    | BinaryIO
+    | AsyncReader
+    | Iterable[Buffer]
+    | AsyncIterable[Buffer]
+)
+"""A path, bytes, a binary file object or async reader, or an (async) iterable of bytes; all but the
+first two are spooled."""
 
 SLICE = 1024 * 1024
 """Bytes hashed at a time: smaller ones cost speed, larger ones memory."""
@@ -61,9 +54,6 @@ _TO_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 
 
 _GATHERED = 64 * 1024
 """Bytes of a stream that are gathered before they are written to its spool."""
-
-_READ = 64 * 1024
-"""Bytes asked for when a stream is read."""
 
 Checkpoint = Callable[[int], None]
 """Hears in the hashing thread how many bytes have been hashed; raises to end the hashing."""
@@ -136,12 +126,12 @@ async def open_source(
         finally:
             file.close()
     elif isinstance(source, bytes | bytearray | memoryview):
-        yield BytesContent(_flat(source))
+        yield BytesContent(flat(source))
     else:
         spool = SpooledContent()
         try:
             await threads.run(spool.open)
-            await _fill(wrap(spool.file), source)
+            await _fill(spool, source, threads)
             spool.rewind()
             yield spool
         finally:
@@ -306,12 +296,20 @@ class FileContent:
 
 
 @contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Put the path into an error of the system that comes without one, as reading does."""
+def _naming(path: str | None, remark: str | None = None) -> Iterator[None]:
+    """Put the path into an error of the system that comes without one, as reading does.
+
+    :param remark: What the path is there for.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.errno is None:
+            raise
+        if remark is not None:
+            error.strerror = f"{error.strerror} ({remark})"
+            error.filename = path
+        elif error.filename is None:
             error.filename = path
         raise
 
@@ -324,30 +322,43 @@ def _check_kind(path: str, mode: int) -> None:
 
 
 class SpooledContent:
-    """A temporary file that holds what came as a stream.
-
-    :ivar file: To be filled, once it is open.
-    """
+    """A temporary file that holds what came as a stream."""
 
     fingerprint = None
     identity = None
-    file: BufferedRandom
 
     def __init__(self) -> None:
         self._closers = ExitStack()
+        self._folder: str | None = None
 
     def open(self) -> None:
-        """Make the file; it has no name where the system allows it: no kill leaves it behind."""
-        opened = tempfile.TemporaryFile("wb+")  # noqa: SIM115 - closed by close()
-        self.file = self._closers.enter_context(opened)
+        """Make the file; it has no name where the system allows it: no kill leaves it behind.
+
+        :raises OSError: It cannot be made; the folder is in the error.
+        """
+        self._folder = tempfile.gettempdir()
+        with self._naming_the_folder():
+            opened = tempfile.TemporaryFile("wb+", buffering=0)  # noqa: SIM115 - closed by close()
+        self._file = self._closers.enter_context(opened)
+        self._read_at = _positional_reader(self._file.fileno())
+
+    def write(self, data: Buffer) -> None:
+        """Write more of the stream.
+
+        :raises OSError: The disk is full, or fails; the folder is in the error.
+        """
+        with self._naming_the_folder(), memoryview(data) as rest:
+            written = 0
+            while written < len(rest):
+                written += self._file.write(rest[written:]) or 0
+
+    def _naming_the_folder(self) -> AbstractContextManager[None]:
+        return _naming(self._folder, "streams are kept there until they are sent, see TMPDIR")
 
     def rewind(self) -> None:
         """Be read from the start: all has been written."""
-        descriptor = self.file.fileno()
-        self._file = open(descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115 - it is closed with the descriptor
         self._file.seek(0)
-        self._read_at = _positional_reader(descriptor)
-        self._size = os.fstat(descriptor).st_size
+        self._size = os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         """Close the file, which is gone with that."""
@@ -409,13 +420,6 @@ class BytesContent:
         """Whoever lends a buffer keeps it as it is until the upload is done."""
 
 
-def _flat(buffer: bytes | bytearray | memoryview[Any]) -> memoryview:
-    try:
-        return memoryview(buffer).cast("B")
-    except TypeError as error:
-        raise InvalidArgument(f"a buffer must be contiguous: {error}") from None
-
-
 class _Reader(Protocol):
     def __call__(self, offset: int, length: int, /) -> bytes: ...
 
@@ -437,56 +441,15 @@ def _positional_reader(descriptor: int) -> _Reader:
 # --- streams -----------------------------------------------------------------------------------
 
 
-async def _fill(spool: AsyncBufferedIOBase, source: object) -> None:
+async def _fill(spool: SpooledContent, source: object, threads: ThreadPool) -> None:
     """Write a stream to a file, in pieces that are worth a write however small it comes."""
     size, gathered = 0, bytearray()
-    async with aclosing(_chunks(source)) as chunks:
-        async for chunk in chunks:
-            if not isinstance(chunk, bytes | bytearray | memoryview):
-                raise InvalidArgument(f"a source must give bytes, not {type(chunk).__name__}")
+    async with aclosing(chunks(source)) as stream:
+        async for chunk in stream:
             gathered += chunk
             if len(gathered) >= _GATHERED:
                 size += len(gathered)
                 check_length(size)  # an endless stream must not fill the disk
-                await spool.write(gathered)
+                await threads.run(spool.write, gathered)
                 gathered = bytearray()
-    await spool.write(gathered)
-    await spool.flush()
-
-
-async def _chunks(source: object) -> AsyncGenerator[object, None]:
-    # A user's read or iterator may block for ever: it must not take a thread that others need.
-    if isinstance(source, AsyncIterable):
-        async with aclosing(closing_each(source)) as items:
-            async for chunk in items:
-                yield chunk
-    elif callable(read := getattr(source, "read", None)):
-        if inspect.iscoroutinefunction(read):
-            while chunk := await read(_READ):
-                yield chunk
-            return
-        with AbandonableThread() as thread:
-            while chunk := await thread.run(read, _READ):
-                yield chunk
-    elif isinstance(source, Iterable):
-        chunks, end = iter(source), object()
-        with AbandonableThread(getattr(chunks, "close", None)) as thread:
-            while (chunk := await thread.run(next, chunks, end)) is not end:
-                yield chunk
-    else:
-        raise InvalidArgument(
-            "a source is a path, bytes, a binary file object, or an (async) iterable of bytes, "
-            f"not {type(source).__name__}"
-        )
-
-
-async def closing_each(items: AsyncIterable[T]) -> AsyncGenerator[T, None]:
-    """Go over an async iterable; an async generator is closed at once when this is left."""
-    iterator = aiter(items)
-    try:
-        async for item in iterator:
-            yield item
-    finally:
-        if (close := getattr(iterator, "aclose", None)) is not None:
-            with anyio.CancelScope(shield=True):
-                await close()
+    await threads.run(spool.write, gathered)
