@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
@@ -12,6 +13,7 @@ from koodrive_async.cli.known_settings import CONFIG, SettingsError
 from koodrive_async.cli.private_files import OTHERS, make_private, replace_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -190,53 +192,81 @@ class KeyringVault:
 
     def read(self) -> Credentials | None:
         """Return what is kept; None when there is nothing."""
-        keyring = _keyring()
-        try:
-            text = keyring.get_password(_SERVICE, self.name)
-        except keyring.errors.KeyringError as error:
-            raise _no_keyring(error) from None
+        with _backend_errors():
+            text = _keyring().get_password(_SERVICE, self.name)
         return None if text is None else _from_text(text, self.where)
 
     def write(self, credentials: Credentials) -> None:
-        """Replace the entry."""
-        keyring = _keyring()
-        try:
-            keyring.set_password(_SERVICE, self.name, _to_text(credentials))
-        except keyring.errors.KeyringError as error:
-            raise _no_keyring(error) from None
+        """Replace the entry, and see that it is there."""
+        text = _to_text(credentials)
+        with _backend_errors():
+            _keyring().set_password(_SERVICE, self.name, text)
+            kept = _keyring().get_password(_SERVICE, self.name)
+        if kept == text:
+            return
+        # the null backend, and a chain of no others, take everything and keep nothing
+        with suppress(SettingsError):
+            self.forget()
+        raise SettingsError(
+            "the keyring of the system does not keep what it is given",
+            hint="koodrive login --keep file does without it",
+        )
 
     def forget(self) -> bool:
         """Remove the entry."""
         keyring = _keyring()
-        try:
-            keyring.delete_password(_SERVICE, self.name)
-        except keyring.errors.PasswordDeleteError:
-            return False
-        except keyring.errors.KeyringError as error:
-            raise _no_keyring(error) from None
+        with _backend_errors():
+            try:
+                keyring.delete_password(_SERVICE, self.name)
+            except keyring.errors.PasswordDeleteError:
+                return False
         return True
 
 
+class KeyringMissingError(SettingsError):
+    """The package for keyrings is not installed."""
+
+
 def keyring_is_usable() -> bool:
-    """Whether there is a keyring that keeps secrets as a keyring should. It blocks."""
+    """Whether there is a keyring that keeps secrets as a keyring should. It blocks.
+
+    :raises ConfigurationError: One is chosen that cannot be loaded.
+    """
     try:
         keyring = _keyring()
-    except SettingsError:
+    except KeyringMissingError:
         return False
-    # those that keep plain text, nothing at all, or always fail do not recommend themselves
-    return bool(keyring.core.recommended(keyring.get_keyring()))
+    with _backend_errors():
+        # those that keep plain text, nothing at all, or always fail do not recommend themselves
+        return bool(keyring.core.recommended(keyring.get_keyring()))
 
 
 def _keyring() -> ModuleType:
     try:
-        import keyring.core  # noqa: PLC0415 - an extra, and slow to load
-        import keyring.errors  # noqa: PLC0415 - the same
+        with _backend_errors():
+            import keyring.core  # noqa: PLC0415 - an extra, and slow to load
+            import keyring.errors  # noqa: PLC0415 - the same
     except ModuleNotFoundError:
-        raise SettingsError(
+        raise KeyringMissingError(
             "the keyring of the system needs the package keyring",
             hint="pip install 'koodrive-async[keyring]'",
         ) from None
     return keyring
+
+
+@contextmanager
+def _backend_errors() -> Iterator[None]:
+    """Make one error of whatever a backend raises; some are no ``KeyringError``."""
+    try:
+        yield
+    except SettingsError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name == "keyring":
+            raise
+        raise _no_keyring(error) from None
+    except Exception as error:  # noqa: BLE001 - a backend is the code of others
+        raise _no_keyring(error) from None
 
 
 def _to_text(credentials: Credentials) -> str:
@@ -265,11 +295,15 @@ def _not_done(file: Path, error: OSError) -> SettingsError:
 
 
 def _no_keyring(error: Exception) -> SettingsError:
-    if type(error).__name__ == "NoKeyringError":
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "NoKeyringError" in kinds:
         return SettingsError(
             "this machine has no keyring", hint="koodrive login --keep file does without it"
         )
+    # what the code of others says may have the secret in it
+    trusted = kinds & {"KeyringError", "ImportError", "AttributeError"}
+    text = f": {error}" if trusted else ""
     return SettingsError(
-        f"the keyring of the system: {type(error).__name__}: {error}",
+        f"the keyring of the system: {type(error).__name__}{text}",
         hint="unlock it, or do without it: koodrive login --keep file",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -260,25 +261,32 @@ def _keep(
             change_profile(file, name, changes)
         except SettingsError:
             if before is None:
-                vault.forget()  # nobody would find them
+                with suppress(SettingsError):
+                    vault.forget()  # no command would find them
             raise
         if before is not None and before != vault.place:
-            vault_of(before, file, name).forget()
+            try:
+                vault_of(before, file, name).forget()
+            except SettingsError as error:
+                # those that hold now are kept: signing in has not failed
+                _warn(f"what was kept before could not be removed: {reason(error)}")
     return vault
 
 
 def _written(credentials: Credentials, keep: str | None, file: Path, name: str) -> Vault:
-    if keep == KEYRING or (keep is None and keyring_is_usable()):
-        vault = vault_of(KEYRING, file, name)
-        try:
+    try:
+        if keep == KEYRING or (keep is None and keyring_is_usable()):
+            vault = vault_of(KEYRING, file, name)
             vault.write(credentials)
-        except SettingsError as error:
-            if keep is not None:
-                raise
-            as_json = wants_json(click.get_current_context())
-            write_warning(reason(error), as_json=as_json)
-        else:
             return vault
+    except SettingsError as error:
+        if keep is not None:
+            raise
+        _warn(f"{reason(error)}; a file keeps the secrets instead")
     vault = vault_of(FILE, file, name)
     vault.write(credentials)
     return vault
+
+
+def _warn(text: str) -> None:
+    write_warning(text, as_json=wants_json(click.get_current_context()))

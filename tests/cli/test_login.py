@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 
+import keyring.core as keyring_core
 import pytest
 from click.testing import CliRunner
 
@@ -451,7 +453,7 @@ def keyring(signed_out, monkeypatch, tmp_path):  # noqa: ARG001 - its variables 
     folder = tmp_path / "packages"
     folder.mkdir()
     (folder / "keyring_of_a_test.py").write_text(KEYRING)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring_of_a_test.Keyring")
     monkeypatch.setenv("TEST_KEYRING", str(tmp_path / "keyring.json"))
     return tmp_path / "keyring.json"
@@ -494,6 +496,97 @@ def test_a_keyring_that_is_locked(give_process, where, koodrive_emulator, monkey
     assert kept_file().exists()
 
 
+ODD_KEYRINGS = """
+from keyring.backend import KeyringBackend
+
+class Keyring(KeyringBackend):
+    priority = 5
+
+    def get_password(self, service, username):
+        raise OSError("no bus")
+
+    def set_password(self, service, username, password):
+        pass
+
+    def delete_password(self, service, username):
+        raise OSError("no bus")
+
+class Talkative(Keyring):
+    def set_password(self, service, username, password):
+        raise ValueError(f"cannot keep {password}")
+
+class Forgetful(Keyring):
+    def get_password(self, service, username):
+        return None
+
+class Mangling(Keyring):
+    def get_password(self, service, username):
+        return "{}"
+
+class Unsure(Keyring):
+    @property
+    def priority(self):
+        raise RuntimeError("no session")
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "told"),
+    [
+        ("no.such.Backend", "ModuleNotFoundError: No module named 'no'"),
+        ("json.NoSuchClass", "AttributeError: "),
+        ("odd_keyrings.Keyring", "OSError"),
+        ("odd_keyrings.Talkative", "ValueError"),
+        ("odd_keyrings.Forgetful", "does not keep what it is given"),
+        ("odd_keyrings.Mangling", "does not keep what it is given"),
+        ("odd_keyrings.Unsure", "RuntimeError"),
+        ("keyring.backends.null.Keyring", None),
+        ("keyring.backends.fail.Keyring", None),
+        ("keyring.backends.chainer.ChainerBackend", "RuntimeError"),
+    ],
+)
+def test_a_keyring_that_does_not_keep_leaves_the_secrets_to_a_file(
+    give, invoke, where, koodrive_emulator, monkeypatch, tmp_path, backend, told
+):
+    (tmp_path / "odd_keyrings.py").write_text(ODD_KEYRINGS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
+    # it is chosen again, as in a process of its own
+    monkeypatch.setattr(keyring_core, "_keyring_backend", None)
+    options = ("login", "--token-stdin", *where)
+    done = give(koodrive_emulator.token, *options, "--keep", "keyring")
+    assert done.exit_code == 3, done.output
+    assert not config_path().exists()
+    wrong = done.output
+    done = give(koodrive_emulator.token, *options)
+    assert done.exit_code == 0, done.output
+    if told is not None:
+        warning = f"warning: the keyring of the system(: |.*){re.escape(told)}.*"
+        assert re.fullmatch(
+            f"accepted by .*\n{warning}; a file keeps the secrets instead\n", done.stderr
+        )
+    else:
+        assert "warning" not in done.stderr
+    assert koodrive_emulator.token not in done.output + wrong
+    assert kept_file().exists()
+    assert invoke("devices").exit_code == 0
+
+
+def test_signing_in_goes_on_where_the_keyring_of_before_has_gone(
+    give_process, call, where, koodrive_emulator, monkeypatch, keyring
+):
+    give_process(koodrive_emulator.token, "login", "--token-stdin", *where)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "no.such.Backend")
+    done = call("devices")
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: the keyring of the system: ModuleNotFoundError: ")
+    done = give_process(koodrive_emulator.token, "login", "--token-stdin", *where)
+    assert done.returncode == 0, done.stderr
+    assert "warning: what was kept before could not be removed: " in done.stderr
+    assert call("devices").returncode == 0
+    assert keyring.exists()
+
+
 def test_sessions_renew_in_a_keyring_as_well(give_process, call, koodrive_emulator, keyring):
     done = give_process(
         koodrive_emulator.password,
@@ -511,7 +604,7 @@ def test_without_the_package_one_line_says_what_to_install(
     give_process, where, monkeypatch, tmp_path
 ):
     (tmp_path / "keyring.py").write_text("raise ModuleNotFoundError('keyring', name='keyring')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     done = give_process("x", "login", "--token-stdin", "--no-check", "--keep", "keyring", *where)
     assert done.returncode == 3
     assert "hint: pip install 'koodrive-async[keyring]'" in done.stderr
