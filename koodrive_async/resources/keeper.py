@@ -15,11 +15,8 @@ from koodrive_async.errors import (
     KooDriveError,
     LockLost,
     LockRefused,
-    RateLimited,
-    ServerFault,
-    TokenRefreshFailed,
-    TransportError,
 )
+from koodrive_async.resources.refusals import passes
 from koodrive_async.tasks import task_group
 
 if TYPE_CHECKING:
@@ -28,9 +25,6 @@ if TYPE_CHECKING:
     from koodrive_async.transport.clock import Clock
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-_TRY_AGAIN = frozenset({"13000304", "13000403"})
-"""Codes whose page says to call again."""
 
 _LEAST_PAUSE = 30
 """Fraction of a life that lies between two looks at the clock, or two renewals, at the least."""
@@ -214,7 +208,7 @@ class Keeper:
                 await self._settle()
                 group.cancel_scope.cancel()
         except (KooDriveError, TimeoutError) as error:
-            if not _passes(error):
+            if not passes(error):
                 raise
             self._try_later(error)
         else:
@@ -245,7 +239,7 @@ class Keeper:
             try:
                 await self._renew(self.lock_id)
             except ApiError as error:
-                if _passes(error):
+                if passes(error):
                     raise
                 self._refusal = error
                 self._suspend()
@@ -264,7 +258,7 @@ class Keeper:
                 return
             raise LockLost(self.lock_id, f"{reason}; there is no other: {error}") from error
         except KooDriveError as error:
-            if _passes(error):
+            if passes(error):
                 raise
             raise LockLost(self.lock_id, f"{reason}; there is no other: {error}") from error
         logger.warning("backup lock %s was lost, taken anew: %s", self.lock_id, grant.lock_id)
@@ -278,7 +272,7 @@ class Keeper:
         try:
             await self._renew(self.lock_id)
         except ApiError as error:
-            if _passes(error):
+            if passes(error):
                 raise
             return False
         self._refusal = None
@@ -292,7 +286,7 @@ class Keeper:
             with anyio.fail_after(self._life / 3):
                 await self._retake()
         except Exception as error:
-            if _passes(error):
+            if passes(error):
                 raise
             raise LockLost(
                 self.lock_id, f"nothing may be written under the one taken anew: {error}"
@@ -352,11 +346,3 @@ class Keeper:
         self._being_answered.clear()
         if self._end is not None and self._question is not None:
             self._question.set()
-
-
-def _passes(error: Exception) -> bool:
-    if isinstance(error, ApiError) and error.code in _TRY_AGAIN:
-        return True
-    return isinstance(
-        error, TransportError | ServerFault | RateLimited | TokenRefreshFailed | TimeoutError
-    )

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from koodrive_async.errors import InvalidRequest, LockLost, NotFound, PermissionDenied
+from koodrive_async.errors import ApiError, AuthenticationError, LockLost
+from koodrive_async.resources.refusals import (
+    as_kind,
+    may_be_of_the_credentials,
+    may_be_of_the_lock,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from koodrive_async.resources.keeper import Keeper
+    from koodrive_async.resources.refusals import CredentialsWork
 
 T = TypeVar("T")
-
-LOCK_REFUSALS = (InvalidRequest, PermissionDenied, NotFound)
-"""What the service may refuse a lock with that is no more: it has no code of its own for that."""
 
 _REFUSALS_OF_ONE_WRITE = 3
 
@@ -30,8 +33,9 @@ class Lease:
     :ivar losses: How often the lock was lost and another one taken.
     """
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, credentials_work: CredentialsWork) -> None:
         self._keeper = keeper
+        self._credentials_work = credentials_work
 
     @property
     def lock_id(self) -> str:  # noqa: D102 - documented on the class
@@ -56,12 +60,13 @@ class Lease:
         """Run something that writes under the lock; it reads :attr:`lock_id` itself.
 
         When the lock is lost the write is cancelled at once, and begun again when there is another
-        lock. When a write is refused in a way that a lost lock may be the reason of, the lock is
-        renewed to find out.
+        lock. When a write is refused, and not plainly for something else, the lock is renewed to
+        find out whether it is lost; no page lists the codes of that.
 
         :param write: Makes the awaitable; called once more each time it is begun again.
         :returns: What the write returns.
-        :raises LockLost: The lock is lost for good; nothing is written any more.
+        :raises LockLost: The lock is lost for good; nothing more is written.
+        :raises AuthenticationError: The write was refused for the credentials.
 
         Whatever else the write raises is raised as it is. Cancelling the caller cancels the write.
         """
@@ -73,13 +78,20 @@ class Lease:
                 return await self._attempt(write)
             except _InterruptedError:
                 continue
-            except LOCK_REFUSALS as refusal:
-                if not await self._keeper.lost_since(losses):
+            except ApiError as refusal:
+                if not await self._is_of_the_lock(refusal, losses):
                     raise
                 refusals += 1
                 if refusals == _REFUSALS_OF_ONE_WRITE:
                     reason = f"a write was refused {refusals} times, under new locks too: {refusal}"
                     raise LockLost(self.lock_id, reason) from refusal
+
+    async def _is_of_the_lock(self, refusal: ApiError, losses: int) -> bool:
+        if not may_be_of_the_lock(refusal):
+            return False
+        if may_be_of_the_credentials(refusal) and not await self._credentials_work():
+            raise as_kind(AuthenticationError, refusal) from refusal
+        return await self._keeper.lost_since(losses)
 
     async def _attempt(self, write: Callable[[], Awaitable[T]]) -> T:
         task = asyncio.current_task()

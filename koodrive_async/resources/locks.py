@@ -12,14 +12,20 @@ import anyio
 
 from koodrive_async.errors import (
     ApiError,
-    InvalidRequest,
+    AuthenticationError,
     KooDriveError,
     LockRefused,
 )
 from koodrive_async.models import BackupLock, Module
 from koodrive_async.resources.arguments import check_module
 from koodrive_async.resources.keeper import Grant, Keeper
-from koodrive_async.resources.lease import LOCK_REFUSALS, Lease
+from koodrive_async.resources.lease import Lease
+from koodrive_async.resources.refusals import (
+    as_kind,
+    may_be_of_the_credentials,
+    may_be_of_the_lock,
+    passes,
+)
 from koodrive_async.tasks import task_group
 from koodrive_async.transport.call import Call, path
 from koodrive_async.transport.wire import entity, nothing
@@ -57,8 +63,9 @@ class Locks:
         Asks again when no answer comes: a lock that the lost call took is then in the way of the
         next one.
 
-        :raises LockRefused: Most likely somebody else holds it: what the service answers then is
-            not documented.
+        :raises LockRefused: Most likely the lock is held already. No page lists what the service
+            answers then: every refusal counts that does not plainly say something else.
+        :raises AuthenticationError: The credentials were refused.
         """
         call = Call(
             method="POST",
@@ -68,7 +75,11 @@ class Locks:
         )
         try:
             return await self._http.send(call, entity(BackupLock))
-        except InvalidRequest as refusal:
+        except ApiError as refusal:
+            if not may_be_of_the_lock(refusal):
+                raise
+            if may_be_of_the_credentials(refusal) and not await self._credentials_work():
+                raise as_kind(AuthenticationError, refusal) from refusal
             raise _lock_refused(refusal) from refusal
 
     async def renew(self, lock_id: str) -> None:
@@ -81,6 +92,18 @@ class Locks:
     async def release(self, lock_id: str) -> None:
         """Give a lock back (page ``releaseBackupLock``)."""
         await self._send("DELETE", lock_id)
+
+    async def _credentials_work(self) -> bool:
+        """Find out whether a refusal was for the credentials: a call without a lock shows it."""
+        try:
+            await self._http.send(
+                Call(method="GET", path=path("backup", "device"), repeatable=True), nothing
+            )
+        except ApiError as refusal:
+            if passes(refusal):
+                raise
+            return False
+        return True
 
     async def _send(self, method: str, lock_id: str) -> None:
         call = Call(
@@ -126,7 +149,7 @@ class Locks:
         try:
             async with task_group() as group:
                 group.start_soon(keeper.keep, group.cancel_scope.cancel)
-                yield Lease(keeper)
+                yield Lease(keeper, self._credentials_work)
                 group.cancel_scope.cancel()
             keeper.check()
         except BaseException:
@@ -146,8 +169,16 @@ class Locks:
         asked_at = self._clock.time()
         try:
             await self.renew(lock_id)
-        except LOCK_REFUSALS:
-            return await self._take(module)
+        except ApiError as refusal:
+            # whatever it was refused for, another one will do; should the old one live after all,
+            # it would be in the way of that
+            await self._give_back(lock_id, lost=True)
+            try:
+                return await self._take(module)
+            except LockRefused:
+                if passes(refusal):
+                    raise refusal from None
+                raise
         except BaseException:
             # it is nobody's but ours, and may be alive
             with anyio.move_on_after(self._timeouts.cleanup, shield=True):
@@ -212,7 +243,10 @@ class Locks:
         """
         try:
             await self.release(lock_id)
-        except LOCK_REFUSALS as refusal:
+        except ApiError as refusal:
+            if passes(refusal) or isinstance(refusal, AuthenticationError):
+                _log_that_it_runs_out(lock_id, refusal)
+                return
             # a repeated call is refused when only the first one's answer was lost
             known = lost or refusal.attempts > 1
             logger.log(
@@ -222,24 +256,15 @@ class Locks:
                 refusal,
             )
         except KooDriveError as error:
-            logger.warning(
-                "backup lock %s was not given back, it runs out by itself: %s", lock_id, error
-            )
+            _log_that_it_runs_out(lock_id, error)
+
+
+def _log_that_it_runs_out(lock_id: str, error: KooDriveError) -> None:
+    logger.warning("backup lock %s was not given back, it runs out by itself: %s", lock_id, error)
 
 
 def _lock_refused(refusal: ApiError) -> LockRefused:
-    refused = LockRefused(
-        status=refusal.status,
-        code=refusal.code,
-        msg=refusal.msg,
-        method=refusal.method,
-        path=refusal.path,
-        trace_id=refusal.trace_id,
-        retry_after=refusal.retry_after,
-    )
-    refused.attempts = refusal.attempts
-    refused.history = refusal.history
-    refused.gave_up = refusal.gave_up
+    refused = as_kind(LockRefused, refusal)
     if refusal.history:
         refused.advice = f"{_MAY_BE_OURS}; {LockRefused.advice}"
     return refused
