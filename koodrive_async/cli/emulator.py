@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
+import textwrap
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from koodrive_async.cli.json_output import json_option, write_json
 from koodrive_async.cli.known_settings import NO_PROXY_AT_ALL
 from koodrive_async.cli.output import quiet_option
 from koodrive_async.cli.running import run
-from koodrive_async.emulator import Emulator, Faults
+from koodrive_async.emulator import Dialect, Emulator, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,8 +60,25 @@ _ABOUT_FAULTS: Final = (
 )
 
 
+_ABOUT_DIALECTS: Final = (
+    "\b\nDialects are NAME=VALUE, the first value is what holds unless told:\n"
+    + (
+        "\n".join(
+            textwrap.fill(
+                f"{name}: {', '.join(choices)}",
+                width=78,
+                initial_indent="  ",
+                subsequent_indent="      ",
+                break_on_hyphens=False,
+            )
+            for name, choices in Dialect.choices().items()
+        )
+    )
+)
+
+
 @click.command(
-    epilog=_ABOUT_FAULTS,
+    epilog=f"{_ABOUT_FAULTS}\n\n{_ABOUT_DIALECTS}",
     # what follows COMMAND is its own
     context_settings={"allow_interspersed_args": False},
 )
@@ -85,10 +103,20 @@ _ABOUT_FAULTS: Final = (
     "below. May be given several times.",
 )
 @click.option(
+    "--dialect",
+    "dialects",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="An answer to one of the questions that the reference leaves open, such as "
+    "lost_lock=423-13000901; they are listed below. May be given several times.",
+)
+@click.option(
     "--lock-seconds", type=float, default=600.0, show_default=True, help="Life of a lock."
 )
 @click.option(
-    "--url-seconds", type=float, default=3600.0, show_default=True, help="Life of a presigned URL."
+    "--url-seconds",
+    type=float,
+    help="Life of a presigned URL; that of the dialect, 3600, by default.",
 )
 @click.option(
     "--token-seconds",
@@ -107,8 +135,9 @@ def emulator(
     host: str,
     directory: Path | None,
     rules: tuple[str, ...],
+    dialects: tuple[str, ...],
     lock_seconds: float,
-    url_seconds: float,
+    url_seconds: float | None,
     token_seconds: float,
     quiet: bool,
     as_json: bool,
@@ -133,6 +162,7 @@ def emulator(
             lock_seconds=lock_seconds,
             url_seconds=url_seconds,
             token_seconds=token_seconds,
+            dialect=dialect_of(dialects),
         )
         stack.enter_context(service)
         if command:
@@ -188,6 +218,23 @@ def faults_of(rules: tuple[str, ...]) -> Faults:
         return Faults.parse(rules)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--fault") from None
+
+
+def dialect_of(settings: tuple[str, ...]) -> Dialect:
+    """Return the dialect that ``--dialect`` asks for.
+
+    :raises click.BadParameter: A name or a value does not exist, or cannot be had by the command.
+    """
+    try:
+        dialect = Dialect.parse(settings)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--dialect") from None
+    if dialect.url_scheme != "same":
+        raise click.BadParameter(
+            "url_scheme needs a certificate, which Emulator(ssl_context=...) takes",
+            param_hint="--dialect",
+        )
+    return dialect
 
 
 def _temporary_directory() -> tempfile.TemporaryDirectory[str]:

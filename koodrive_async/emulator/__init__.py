@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from koodrive_async.emulator.credentials import Account
+from koodrive_async.emulator.dialect import Dialect
 from koodrive_async.emulator.fault import Fault
 from koodrive_async.emulator.faults import Faults
 from koodrive_async.emulator.holdings import HeldFile, HeldLock, HeldRecord, HeldStatus
@@ -13,6 +14,7 @@ from koodrive_async.emulator.server import Emulator
 __all__ = [
     "ROUTES",
     "Account",
+    "Dialect",
     "Emulator",
     "Fault",
     "Faults",

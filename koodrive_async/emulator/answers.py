@@ -3,7 +3,7 @@
 The documentation has no code for a lock that is missing, unknown, expired, foreign or already
 held, nor for a record that is not new. Such a call is refused as HTTP 400 with 13000102 (verify
 parameters failed) and one of the distinct messages of :data:`LOCK_REFUSALS`: that is the choice
-of this emulator, not a fact about the service.
+of this emulator, not a fact about the service. A :class:`Dialect` makes other choices.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from xml.sax.saxutils import escape
 
 from aiohttp import web
@@ -42,6 +42,9 @@ LOCK_REFUSALS: Final[Mapping[str, str]] = {
 }
 
 
+RefusalKind = Literal["held_lock", "lost_lock", "bad_credentials", "missing_record", "rate_limit"]
+
+
 class RefusedError(Exception):
     """The interface says no: an HTTP status, a code, a message and perhaps further fields.
 
@@ -50,6 +53,7 @@ class RefusedError(Exception):
     :param msg: what is wrong, in a sentence.
     :param fields: further fields of the answer, such as ``existFileId``.
     :param retry_after: value of the ``Retry-After`` header, in seconds.
+    :param kind: what the refusal is about, where a dialect decides on its status and code.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class RefusedError(Exception):
         *,
         fields: Mapping[str, Any] | None = None,
         retry_after: float | None = None,
+        kind: RefusalKind | None = None,
     ) -> None:
         super().__init__(msg)
         self.status = status
@@ -67,6 +72,7 @@ class RefusedError(Exception):
         self.msg = msg
         self.fields: dict[str, Any] = dict(fields or {})
         self.retry_after = retry_after
+        self.kind = kind
 
 
 class ObjectRefusedError(Exception):
@@ -95,22 +101,25 @@ def invalid(what: str) -> RefusedError:
 
 def lock_refused(why: str) -> RefusedError:
     """Return the refusal for one of the reasons of :data:`LOCK_REFUSALS`."""
-    return invalid(LOCK_REFUSALS[why])
+    kind: RefusalKind = "held_lock" if why == "held" else "lost_lock"
+    msg = f"Verify parameters failed. {LOCK_REFUSALS[why]}"
+    return RefusedError(400, PARAMETER_INVALID, msg, kind=kind)
 
 
 def not_signed_in(why: str) -> RefusedError:
     """Return the refusal of a caller whose credentials do not hold."""
-    return RefusedError(401, NOT_SIGNED_IN, f"Authentication failed. {why}")
+    msg = f"Authentication failed. {why}"
+    return RefusedError(401, NOT_SIGNED_IN, msg, kind="bad_credentials")
 
 
-def not_found(what: str) -> RefusedError:
+def not_found(what: str, *, kind: RefusalKind | None = None) -> RefusedError:
     """Return the refusal for an id that names nothing."""
-    return RefusedError(400, RESOURCE_NOT_FOUND, f"Resource not found. {what}")
+    return RefusedError(400, RESOURCE_NOT_FOUND, f"Resource not found. {what}", kind=kind)
 
 
-def success(payload: Mapping[str, Any], msg: str) -> web.Response:
+def success(payload: Mapping[str, Any], msg: str, *, code: int | str = 0) -> web.Response:
     """Return the answer of a call that went well: the payload first, ``code`` and ``msg`` last."""
-    return _json(200, {**payload, "code": 0, "msg": msg})
+    return _json(200, {**payload, "code": code, "msg": msg})
 
 
 def refused(refusal: RefusedError) -> web.Response:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from koodrive_async.emulator.credentials import Credentials
+    from koodrive_async.emulator.dialect import Dialect
     from koodrive_async.emulator.store import Store
 
 
@@ -49,10 +50,15 @@ class Received:
 
 @attrs.frozen(kw_only=True)
 class Caller:
-    """Whoever signed in, and the value that their proofCodes start from."""
+    """A user who signed in.
+
+    :param origin: the value that their proofCodes start from.
+    :param session: what stands for the device that calls: its token, or the user of an app.
+    """
 
     user_id: str
     origin: str = attrs.field(repr=False)
+    session: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +71,7 @@ class Doorkeeper:
     store: Store
     credentials: Credentials
     token_seconds: float
+    dialect: Dialect
 
     def admit(self, received: Received, now: float) -> Caller:
         """Return who is calling, and start the life of a token anew.
@@ -79,12 +86,15 @@ class Doorkeeper:
             raise not_signed_in("The header X-User-Id is missing.")
         check_x_date(received.headers.get("X-Date"), now)
         if value.startswith(SCHEME):
+            if self.dialect.app_signature == "refused":
+                raise not_signed_in("The app signature is not part of this edition.")
             self._check_signature(value, received)
             self._check_known(user_id)
-            return Caller(user_id=user_id, origin=user_id)
+            return Caller(user_id=user_id, origin=user_id, session=user_id)
         if self.token_user(value, now) != user_id:
             raise not_signed_in("X-User-Id is not the user of this token.")
-        return Caller(user_id=user_id, origin=value)
+        origin = bare_token(value) if self.dialect.proof_origin == "token" else value
+        return Caller(user_id=user_id, origin=origin, session=token_digest(value))
 
     def token_user(self, value: str, now: float) -> str:
         """Return whose token this is, and start its life anew.
@@ -129,9 +139,9 @@ class Doorkeeper:
             raise not_signed_in("The AppId is unknown.")
         names = match["names"].split(";")
         check_signed_headers(names, received.headers)
-        if not same(
-            match["signature"], app_signature(self.credentials.app_secret, received, names)
-        ):
+        dated = self.dialect.signing_string == "with-date"
+        expected = app_signature(self.credentials.app_secret, received, names, dated=dated)
+        if not same(match["signature"], expected):
             raise not_signed_in("The signature does not match the request received.")
 
     def _check_known(self, user_id: str) -> None:
@@ -167,15 +177,20 @@ def check_signed_headers(names: Sequence[str], headers: Mapping[str, str]) -> No
             raise not_signed_in(f"The signed header {name} is missing.")
 
 
-def app_signature(secret: str, received: Received, names: Sequence[str]) -> str:
+def app_signature(
+    secret: str, received: Received, names: Sequence[str], *, dated: bool = False
+) -> str:
     """Return the signature that the request must carry (pages ``koodrive_05_0030`` to ``0035``).
 
     :param secret: the AppSecret.
     :param names: the signed headers, in the order in which they are signed.
+    :param dated: whether the signing time is signed as well, in a line of its own.
     """
     text = canonical_request(received, names).encode("utf-8", "surrogateescape")
     hashed = hashlib.sha256(text).hexdigest()
-    return hmac.new(secret.encode(), f"{SCHEME}\n{hashed}".encode(), hashlib.sha256).hexdigest()
+    date = f"{received.headers['X-Date']}\n" if dated else ""
+    to_sign = f"{SCHEME}\n{date}{hashed}".encode()
+    return hmac.new(secret.encode(), to_sign, hashlib.sha256).hexdigest()
 
 
 def canonical_request(received: Received, names: Sequence[str]) -> str:
@@ -214,6 +229,11 @@ def canonical_query(query: str) -> str:
 def new_token(prefix: str) -> str:
     """Make a complete ``Authorization`` value."""
     return prefix + secrets.token_hex(24)
+
+
+def bare_token(value: str) -> str:
+    """Return an ``Authorization`` value without what stands before its token."""
+    return re.split(r"[ +]", value)[-1]
 
 
 def token_digest(value: str) -> str:

@@ -7,17 +7,17 @@ import binascii
 import hashlib
 import hmac
 import json
-from typing import Final
+from typing import Any, Final
 
 from koodrive_async.emulator.answers import invalid
 
 MARK_SIZE: Final = 12
 
 
-def cursor_after(position: int, listing: tuple[str | None, ...], secret: str) -> str:
+def cursor_after(position: list[Any], listing: tuple[str | None, ...], secret: str) -> str:
     """Make the cursor of the page after a position.
 
-    :param position: the key of the last row of this page.
+    :param position: the key of the last row of this page, and whatever else goes on from there.
     :param listing: what makes the listing what it is: its route, its owner, its filters.
     :param secret: key of the mark that makes garbage recognisable.
     """
@@ -25,7 +25,7 @@ def cursor_after(position: int, listing: tuple[str | None, ...], secret: str) ->
     return base64.b64encode(_mark(text, listing, secret) + text).decode()
 
 
-def position_in(cursor: str, listing: tuple[str | None, ...], secret: str) -> int:
+def position_in(cursor: str, listing: tuple[str | None, ...], secret: str) -> list[Any]:
     """Return the position that a cursor holds.
 
     :raises RefusedError: when this listing never gave it out.
@@ -37,7 +37,8 @@ def position_in(cursor: str, listing: tuple[str | None, ...], secret: str) -> in
     mark, text = raw[:MARK_SIZE], raw[MARK_SIZE:]
     if not hmac.compare_digest(mark, _mark(text, listing, secret)):
         raise invalid("cursor: not one that this listing gave out")
-    return int(text)
+    position: list[Any] = json.loads(text)
+    return position
 
 
 def _mark(text: bytes, listing: tuple[str | None, ...], secret: str) -> bytes:

@@ -94,7 +94,9 @@ def held_files(service: Service) -> tuple[HeldFile, ...]:
 def held_locks(service: Service) -> tuple[HeldLock, ...]:
     """Return the locks that have not run out."""
     rows = service.store.rows(
-        "SELECT * FROM locks WHERE expires > ? ORDER BY expires, lock_id", service.clock()
+        "SELECT lock_id, user_id, module, expires FROM locks WHERE expires > ?"
+        " ORDER BY expires, lock_id",
+        service.clock(),
     )
     return tuple(HeldLock(**dict(row)) for row in rows)
 

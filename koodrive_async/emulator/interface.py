@@ -9,31 +9,35 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
+import attrs
+
 from koodrive_async.emulator.answers import (
     API_NOT_FOUND,
     BODY_TOO_LARGE,
     INNER_INVOKE_FAILURE,
+    PARAMETER_INVALID,
     THROTTLED,
+    RefusalKind,
     RefusedError,
     invalid,
-    refused,
-    success,
 )
 from koodrive_async.emulator.auth import Caller, Received
 from koodrive_async.emulator.call import Call
 from koodrive_async.emulator.calls import CALLS
-from koodrive_async.emulator.calls.locks import check_lock, expire_lock
+from koodrive_async.emulator.calls.locks import expire_lock, used_lock
 from koodrive_async.emulator.calls.uploads import forget_upload
 from koodrive_async.emulator.cut import CutError
 from koodrive_async.emulator.exchange import BodyLostError, Exchange, exchanged
 from koodrive_async.emulator.routes import UNKNOWN, find_route
 from koodrive_async.emulator.rules import BODIES, QUERIES, checked_body, checked_query
+from koodrive_async.emulator.wording import worded_refusal, worded_success
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiohttp import web
 
+    from koodrive_async.emulator.dialect import Dialect
     from koodrive_async.emulator.fault import Fault
     from koodrive_async.emulator.routes import Route
     from koodrive_async.emulator.service import Service
@@ -51,6 +55,17 @@ SUCCESS_MSG: Final[Mapping[str, str]] = {
     "tokens.login": "Success",
     "tokens.refresh": "Success",
 }
+
+
+def is_offered(route: str, dialect: Dialect) -> bool:
+    """Return whether the edition has a call."""
+    if route == "files.details":
+        return dialect.details_call == "offered"
+    if route == "spaces.get":
+        return dialect.space_calls in {"both", "v1"}
+    if route == "spaces.list":
+        return dialect.space_calls in {"both", "v2"}
+    return True
 
 
 class Interface:
@@ -72,23 +87,24 @@ class Interface:
         self, found: tuple[Route, Mapping[str, str]] | None, exchange: Exchange
     ) -> web.StreamResponse:
         if exchange.strike.early_answer is not None:
-            return refused(_ordered(exchange.strike.early_answer))
+            return worded_refusal(_ordered(exchange.strike.early_answer), self._service.dialect)
         try:
             return self._act(found, exchange, await _whole_body(exchange))
         except RefusedError as refusal:
-            return refused(refusal)
+            return worded_refusal(refusal, self._service.dialect)
         except (CutError, BodyLostError):
             raise CutError(reset=True) from None
         except Exception:
             logger.exception("The emulator failed at %s", exchange.route)
-            return refused(RefusedError(500, INNER_INVOKE_FAILURE, "INNER_INVOKE_FAILURE"))
+            failure = RefusedError(500, INNER_INVOKE_FAILURE, "INNER_INVOKE_FAILURE")
+            return worded_refusal(failure, self._service.dialect)
 
     def _act(
         self, found: tuple[Route, Mapping[str, str]] | None, exchange: Exchange, body: bytes
     ) -> web.Response:
         if exchange.strike.error is not None:
             raise _ordered(exchange.strike.error)
-        if found is None:
+        if found is None or not is_offered(found[0].name, self._service.dialect):
             raise RefusedError(404, API_NOT_FOUND, "The API does not exist.")
         route, ids = found
         service, request = self._service, exchange.request
@@ -104,25 +120,38 @@ class Interface:
         lock_id = _lock_header(request.headers)
         if exchange.strike.has("expired-lock"):
             expire_lock(service, lock_id, now)
+        check_content_type(request.headers, body, service.dialect)
         call = Call(
             service=service,
+            route=route.name,
             user_id=caller.user_id,
             origin=caller.origin,
+            session=caller.session,
             now=now,
             ids=ids,
             query=checked_query(QUERIES.get(route.name, ()), pairs),
             body=checked_body(BODIES.get(route.name), body),
             headers=request.headers,
-            lock_id=check_lock(service, lock_id, caller.user_id, now) if route.locked else "",
         )
+        call = attrs.evolve(call, lock_id=used_lock(call, route, lock_id))
         if exchange.strike.has("lost-upload"):
             forget_upload(service, call.body["fileId"], caller.user_id)
-        return success(CALLS[route.name](call), SUCCESS_MSG.get(route.name, "success"))
+        msg = SUCCESS_MSG.get(route.name, "success")
+        return worded_success(CALLS[route.name](call), msg, route.name, service.dialect)
 
     def _admitted(self, route: Route, received: Received, now: float) -> Caller:
         if route.name.startswith("tokens."):
             return Caller(user_id="", origin="")  # these calls sign in themselves
         return self._service.doorkeeper.admit(received, now)
+
+
+def check_content_type(headers: Mapping[str, str], body: bytes, dialect: Dialect) -> None:
+    """Rule of some dialects: a body says that it is JSON."""
+    given = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if dialect.api_content_type == "required" and body and given != "application/json":
+        raise RefusedError(
+            415, PARAMETER_INVALID, "Verify parameters failed. Content-Type must be JSON"
+        )
 
 
 def check_trace_id(value: str | None) -> None:
@@ -156,8 +185,11 @@ def _query_pairs(raw_path: str) -> list[tuple[str, str]]:
 
 def _ordered(fault: Fault) -> RefusedError:
     code: int | str = INNER_INVOKE_FAILURE
+    kind: RefusalKind | None = None
     if fault.kind == "throttle":
-        code = THROTTLED
+        code, kind = THROTTLED, "rate_limit"
     if fault.code is not None:
         code = int(fault.code) if fault.code.isdecimal() else fault.code
-    return RefusedError(fault.answer_status, code, fault.msg, retry_after=fault.answer_after)
+    return RefusedError(
+        fault.answer_status, code, fault.msg, retry_after=fault.answer_after, kind=kind
+    )

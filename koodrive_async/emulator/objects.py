@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
+    from koodrive_async.emulator.dialect import Dialect
     from koodrive_async.emulator.fault import Fault
     from koodrive_async.emulator.service import Service
 
@@ -76,13 +77,14 @@ class ObjectStore:
         if query.get("partNumber", "").isdecimal():
             exchange.part_number = int(query["partNumber"])
         if strike.early_answer is not None:
-            raise _ordered(strike.early_answer)
+            raise _ordered(strike.early_answer, self._service.dialect)
         if strike.error is not None:
             await _drain(exchange)
-            raise _ordered(strike.error)
+            raise _ordered(strike.error, self._service.dialect)
         if exchange.route == UNKNOWN:
             raise ObjectRefusedError(405, "MethodNotAllowed", "Objects take PUT and GET only")
         check_headers(exchange)
+        check_content_type(exchange, self._service.dialect)
         fields = self._service.presigner.check(
             method=request.method,
             raw_path=request.raw_path,
@@ -113,6 +115,8 @@ class ObjectStore:
         )
         if file is None or row is None:
             raise _no_upload()
+        if int(exchange.request.headers[hdrs.CONTENT_LENGTH]) != row["size"]:
+            raise ObjectRefusedError(400, "InvalidArgument", "The part has another size")
         if exchange.strike.has("lost-upload"):
             await _drain(exchange)
             forget_upload(self._service, file["file_id"], file["user_id"])
@@ -208,13 +212,15 @@ class ObjectStore:
         if file is None:
             raise ObjectRefusedError(404, "NoSuchKey", "The object does not exist")
         size = file["length"]
-        wanted = byte_range(exchange.request.headers.get(hdrs.RANGE), size)
+        honoured = self._service.dialect.ranges == "honoured"
+        header = exchange.request.headers.get(hdrs.RANGE) if honoured else None
+        wanted = byte_range(header, size)
         start, end = wanted or (0, size)
         status = 200 if wanted is None else 206
         headers = {
             hdrs.CONTENT_TYPE: file["mime_type"] or "application/octet-stream",
             hdrs.CONTENT_LENGTH: str(end - start),
-            hdrs.ACCEPT_RANGES: "bytes",
+            hdrs.ACCEPT_RANGES: "bytes" if honoured else "none",
             hdrs.ETAG: f'"{file["sha256"][:32]}"',
         }
         if wanted is not None:
@@ -271,6 +277,19 @@ def check_headers(exchange: Exchange) -> None:
         )
 
 
+def check_content_type(exchange: Exchange, dialect: Dialect) -> None:
+    """Rule of some dialects: what the PUT of a part says about its type."""
+    rule, given = dialect.part_content_type, exchange.request.headers.get(hdrs.CONTENT_TYPE)
+    if exchange.route != PART_PUT or rule == "ignored":
+        return
+    if rule == "refused" and given is not None:
+        raise ObjectRefusedError(400, "InvalidArgument", "A part has no Content-Type")
+    if rule == "required" and given != "application/octet-stream":
+        raise ObjectRefusedError(
+            400, "InvalidArgument", "A part has the Content-Type application/octet-stream"
+        )
+
+
 async def _drain(exchange: Exchange) -> None:
     async with aclosing(exchange.chunks()) as chunks:
         async for _ in chunks:
@@ -286,8 +305,10 @@ def _no_upload() -> ObjectRefusedError:
     return ObjectRefusedError(404, "NoSuchUpload", "The upload does not exist, or is complete")
 
 
-def _ordered(fault: Fault) -> ObjectRefusedError:
+def _ordered(fault: Fault, dialect: Dialect) -> ObjectRefusedError:
     status, retry_after = fault.answer_status, fault.answer_after
+    if fault.kind == "throttle" and dialect.rate_limit != "429-retry-after":
+        status, retry_after = (429 if dialect.rate_limit == "429" else 503), None
     code = fault.code or ("SlowDown" if status in SLOW_DOWN else "InternalError")
     headers: dict[str, str] = {}
     if retry_after is not None:

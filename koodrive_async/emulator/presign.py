@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 REGION: Final = "north-4"
-UPLOAD_HEADERS: Final = ("content-length", "host")
 DOWNLOAD_HEADERS: Final = ("host",)
 SIGNATURE: Final = re.compile(r"(?P<signed>.*)&X-Amz-Signature=(?P<signature>[0-9a-f]{64})")
 
@@ -34,12 +33,14 @@ class Presigner:
     :param secret_key: the key.
     :param origin: scheme, host and port of the object store, without a final slash.
     :param lifetime: how long a URL holds, in seconds.
+    :param part_headers: the headers that the URL of a part signs, in their order.
     """
 
     access_key: str
     secret_key: str = attrs.field(repr=False)
     origin: str
     lifetime: float
+    part_headers: tuple[str, ...] = ("content-length", "host")
 
     def upload_url(
         self,
@@ -51,21 +52,24 @@ class Presigner:
         size: int,
         offset: int,
         hash_ctx: Sequence[int] | None,
+        content_type: str,
     ) -> str:
         """Return the URL that takes one part of exactly ``size`` bytes with PUT.
 
         :param hash_ctx: the state before the part; ``None`` for a first or a sequential part.
+        :param content_type: what the PUT must say, where the header is signed.
         """
         extra = {}
         if hash_ctx is not None:
             extra["X-Amz-Iteration-Hash-Ctx"] = iteration_hash_ctx(hash_ctx, offset)
         query = self._query(
             now,
-            UPLOAD_HEADERS,
+            self.part_headers,
             first={"partNumber": str(number), "uploadId": upload_id},
             last=extra,
         )
-        headers = {"content-length": str(size), "host": self._host}
+        known = {"content-length": str(size), "content-type": content_type, "host": self._host}
+        headers = {name: known[name] for name in self.part_headers}
         return self._url("PUT", f"/{key}", query, headers)
 
     def download_url(self, *, now: float, key: str) -> str:

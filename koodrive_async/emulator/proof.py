@@ -18,9 +18,12 @@ def proof_seed(origin: str) -> str:
     return hashlib.sha256(origin.encode()).hexdigest()
 
 
-def proof_range(seed: str, size: int) -> tuple[int, int]:
-    """Return Start and End of the fragment, in bytes, of a file of ``size`` > 0 bytes."""
-    digest = hashlib.sha256(seed.encode("ascii")).digest()
+def proof_range(seed: str, size: int, *, raw: bool = False) -> tuple[int, int]:
+    """Return Start and End of the fragment, in bytes, of a file of ``size`` > 0 bytes.
+
+    :param raw: whether the seed counts as the 32 bytes that its digits stand for.
+    """
+    digest = hashlib.sha256(bytes.fromhex(seed) if raw else seed.encode("ascii")).digest()
     start = (int.from_bytes(digest[24:32], "big") & SIGN_BIT_REMOVED) % size
     return start, min(start + FRAGMENT_SIZE, size)
 

@@ -34,6 +34,8 @@ STOPPED: Final = "the emulator has stopped"
 # Far less and the loop wakes up for every few kilobytes of a part.
 READ_BUFFER: Final = MIB
 WILDCARD_HOSTS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound to here
+# How the host of presigned URLs is written, where it is not written as an address.
+HOST_NAMES: Final = {"name": "localhost", "final-dot": "localhost."}
 # Requests in flight are cancelled at once; this is for connections that do not notice.
 SHUTDOWN_SECONDS: Final = 1.0
 # Rounds of the loop in which sockets, TLS ones included, become connections or are let go.
@@ -129,18 +131,38 @@ class Run:
             stack.callback(service.close)
             last = remembered(self.directory)
             store = listening(self.host, self.ports[1], last.get("objects"))
-            self.object_url = await self._site(stack, ObjectStore(service), store)
+            scheme, written = self.settings.dialect.url_scheme, self.settings.dialect.url_host
+            self.object_url = await self._site(
+                stack,
+                ObjectStore(service),
+                store,
+                tls=scheme != "http",
+                name=HOST_NAMES.get(written),
+            )
             service.presigner = attrs.evolve(service.presigner, origin=self.object_url)
             sock = listening(self.host, self.ports[0], last.get("interface"))
             ports = {"interface": sock.getsockname()[1], "objects": store.getsockname()[1]}
-            self.url = await self._site(stack, Interface(service), sock)
+            self.url = await self._site(stack, Interface(service), sock, tls=scheme != "https")
             remember(self.directory, ports)
             stack.push_async_callback(_cancel_all, service)
             self.ready.set_result(None)
             await self._stop.wait()
 
-    async def _site(self, stack: AsyncExitStack, handler: Handler, sock: socket.socket) -> str:
-        """Listen, and return the base URL."""
+    async def _site(
+        self,
+        stack: AsyncExitStack,
+        handler: Handler,
+        sock: socket.socket,
+        *,
+        tls: bool,
+        name: str | None = None,
+    ) -> str:
+        """Listen, and return the base URL.
+
+        :param tls: whether it is served with TLS, if anything is.
+        :param name: how the host is written; the address unless given.
+        """
+        ssl_context = self.ssl_context if tls else None
         stack.callback(sock.close)
         server = web.Server(
             handler, access_log=None, read_bufsize=READ_BUFFER, auto_decompress=False
@@ -148,9 +170,9 @@ class Run:
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         stack.push_async_callback(_close_site, sock, server, runner)
-        await web.SockSite(runner, sock, ssl_context=self.ssl_context).start()
-        scheme = "http" if self.ssl_context is None else "https"
-        name = WILDCARD_HOSTS.get(self.host, self.host)
+        await web.SockSite(runner, sock, ssl_context=ssl_context).start()
+        scheme = "http" if ssl_context is None else "https"
+        name = name or WILDCARD_HOSTS.get(self.host, self.host)
         name = f"[{name}]" if ":" in name else name
         return f"{scheme}://{name}:{sock.getsockname()[1]}"
 

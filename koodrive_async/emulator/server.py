@@ -8,6 +8,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from koodrive_async.emulator.dialect import Dialect
 from koodrive_async.emulator.faults import Faults
 from koodrive_async.emulator.holdings import held_content, held_files, held_locks, held_records
 from koodrive_async.emulator.run import Run
@@ -50,7 +51,7 @@ class Emulator:
     :param object_port: port of the object store, which is another site; 0 likewise.
     :param faults: what goes wrong; ``emulator.faults`` can be changed at any time.
     :param lock_seconds: life of a backup lock.
-    :param url_seconds: life of a presigned URL.
+    :param url_seconds: life of a presigned URL; that of the dialect unless given.
     :param token_seconds: life of a token since it was last used.
     :param min_part_size: smallest size of a part that is not the last, in bytes; the service's own
         5 MiB unless tests need less.
@@ -61,7 +62,10 @@ class Emulator:
     :param configs: names and values of the config entries that a new device gets in each module.
     :param ssl_context: serve HTTPS with it.
     :param clock: returns epoch seconds; everything that expires is measured with it.
-    :raises ValueError: when there is no user or no container.
+    :param dialect: the answers to what the reference leaves open; also :attr:`dialect`. Its
+        ``url_scheme`` is that of the object store; the interface has the other one.
+    :raises ValueError: when there is no user or no container, or ``url_scheme`` is given without
+        ``ssl_context``.
     """
 
     def __init__(
@@ -73,7 +77,7 @@ class Emulator:
         object_port: int = 0,
         faults: Faults | None = None,
         lock_seconds: float = 600.0,
-        url_seconds: float = 3600.0,
+        url_seconds: float | None = None,
         token_seconds: float = 1200.0,
         min_part_size: int = 5 * MIB,
         etags: bool = True,
@@ -82,9 +86,16 @@ class Emulator:
         configs: Mapping[str, str] = DEFAULT_CONFIGS,
         ssl_context: ssl.SSLContext | None = None,
         clock: Clock = time.time,
+        dialect: Dialect | None = None,
     ) -> None:
         if not users or not containers:
             raise ValueError("there must be at least one user and one container")
+        self.dialect: Dialect = Dialect() if dialect is None else dialect
+        if self.dialect.url_scheme != "same" and ssl_context is None:
+            raise ValueError(
+                f"url_scheme={self.dialect.url_scheme}: needs ssl_context, to serve "
+                "either the interface or the object store with TLS"
+            )
         self.faults: Faults = Faults() if faults is None else faults
         self.seen: Seen = Seen()
         self._directory = Path(directory)
@@ -95,12 +106,13 @@ class Emulator:
         self._clock = clock
         self._settings = Settings(
             lock_seconds=lock_seconds,
-            url_seconds=url_seconds,
+            url_seconds=float(self.dialect.url_life) if url_seconds is None else url_seconds,
             token_seconds=token_seconds,
             min_part_size=min_part_size,
             etags=etags,
             containers=tuple(containers),
             configs=dict(configs),
+            dialect=self.dialect,
         )
         self._run: Run | None = None
 

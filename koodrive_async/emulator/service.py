@@ -12,6 +12,7 @@ import attrs
 
 from koodrive_async.emulator.auth import Doorkeeper, new_token
 from koodrive_async.emulator.blobs import Blobs
+from koodrive_async.emulator.dialect import Dialect
 from koodrive_async.emulator.presign import Presigner
 from koodrive_async.emulator.store import Store
 
@@ -46,6 +47,7 @@ class Settings:
     :param etags: whether the ``ETag`` of a part is its MD5.
     :param containers: ids of the storage spaces, the default one first.
     :param configs: names and values of the config entries that a new device gets in each module.
+    :param dialect: the answers to the questions that the reference leaves open.
     """
 
     lock_seconds: float = 600.0
@@ -55,6 +57,7 @@ class Settings:
     etags: bool = True
     containers: tuple[str, ...] = (DEFAULT_CONTAINER,)
     configs: Mapping[str, str] = DEFAULT_CONFIGS
+    dialect: Dialect = attrs.field(factory=Dialect)
 
 
 @attrs.define(kw_only=True)
@@ -93,7 +96,10 @@ class Service:
         blobs = Blobs(directory / "blobs")
         store = Store(directory / "state.sqlite")
         doorkeeper = Doorkeeper(
-            store=store, credentials=credentials, token_seconds=settings.token_seconds
+            store=store,
+            credentials=credentials,
+            token_seconds=settings.token_seconds,
+            dialect=settings.dialect,
         )
         for account in credentials.accounts:
             doorkeeper.remember(account.token, account.user_id, clock())
@@ -102,6 +108,7 @@ class Service:
             secret_key=credentials.secret_key,
             origin="",  # known when the object store listens
             lifetime=settings.url_seconds,
+            part_headers=tuple(settings.dialect.signed_headers.split(";")),
         )
         return cls(
             settings=settings,
@@ -114,6 +121,11 @@ class Service:
             clock=clock,
             presigner=presigner,
         )
+
+    @property
+    def dialect(self) -> Dialect:
+        """The answers to the questions that the reference leaves open."""
+        return self.settings.dialect
 
     def new_token(self, user_id: str) -> str:
         """Sign a user in, and return the complete ``Authorization`` value."""

@@ -20,8 +20,7 @@ CREATE TABLE IF NOT EXISTS refresh_tokens (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS devices (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, device_id TEXT NOT NULL UNIQUE, user_id TEXT NOT NULL,
-    machine_code TEXT NOT NULL, name TEXT, os TEXT, created REAL NOT NULL,
-    UNIQUE (user_id, machine_code)
+    machine_code TEXT NOT NULL, name TEXT, os TEXT, created REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS configs (
     device_id TEXT NOT NULL, module TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
@@ -79,12 +78,19 @@ class Store:
             # The state must survive the process; that it may lag after a power cut is fine here.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(SCHEMA)
+            self._add_column("locks", "session TEXT NOT NULL DEFAULT ''")
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise OSError(
                 f"{path.parent} is in use by another emulator, or cannot be used ({error}): stop "
                 "that one (it may be another kernel's), or use another folder"
             ) from None
+
+    def _add_column(self, table: str, column: str) -> None:
+        """Bring the state of an earlier version up to date."""
+        known = {row["name"] for row in self.rows(f"PRAGMA table_info({table})")}
+        if column.partition(" ")[0] not in known:
+            self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
     def close(self) -> None:
         """Close the connection."""

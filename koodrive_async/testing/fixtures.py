@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from koodrive_async.emulator import Emulator
+from koodrive_async.emulator import Dialect, Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def koodrive_emulator(tmp_path: Path) -> Iterator[Emulator]:
+def koodrive_dialect() -> Dialect:
+    """Return the dialect of :func:`koodrive_emulator`; override it, or parametrize it."""
+    return Dialect()
+
+
+@pytest.fixture
+def koodrive_emulator(tmp_path: Path, koodrive_dialect: Dialect) -> Iterator[Emulator]:
     """Return an emulator that runs for one test, with its state in a temporary directory."""
-    with Emulator(tmp_path / "koodrive") as emulator:
+    with Emulator(tmp_path / "koodrive", dialect=koodrive_dialect) as emulator:
         yield emulator
 
 

@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 
 from koodrive_async.cli.emulator import FAULT_KINDS
-from koodrive_async.emulator import Faults
+from koodrive_async.emulator import Dialect, Faults
 from koodrive_async.emulator.fault import Kind
 
 
@@ -181,3 +181,33 @@ asyncio.run(main())"""
     done = call("emulator", "--quiet", "--", "sh", "-c", script, program, env=env)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [value, '{"devices": []}', "()"]
+
+
+def test_dialects_are_answers_of_the_service(start):
+    given = ("--dialect", "bad_credentials=403-13000410", "--dialect", "numbers=text")
+    program = (
+        "import os, urllib.request as u, urllib.error as e\n"
+        "try: u.urlopen(os.environ['KOODRIVE_ENDPOINT'] + '/koodrive/ose/v1/backup/device')\n"
+        "except e.HTTPError as error: print(error.code, error.read().decode())"
+    )
+    with start("emulator", *given, "--", "python", "-c", program) as process:
+        out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert out.startswith("403 {")
+    assert json.loads(out[4:])["code"] == "13000410"
+
+
+def test_a_wrong_dialect_is_refused_with_what_there_is(invoke):
+    wrong = invoke("emulator", "--dialect", "url_life=61", "--", "true")
+    assert wrong.exit_code == 2
+    assert "url_life is one of 3600, 60" in " ".join(wrong.stderr.split())
+    wrong = invoke("emulator", "--dialect", "url=60", "--", "true")
+    assert "there are unfinished_files, " in " ".join(wrong.stderr.split())
+    wrong = invoke("emulator", "--dialect", "url_scheme=http", "--", "true")
+    assert "needs a certificate" in wrong.stderr
+
+
+def test_the_help_lists_every_question_and_answer(invoke):
+    told = " ".join(invoke("emulator", "--help").stdout.split())
+    for name, choices in Dialect.choices().items():
+        assert f"{name}: {', '.join(choices)}" in told

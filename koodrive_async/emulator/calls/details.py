@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 def get(call: Call) -> Mapping[str, Any]:
     """getFile: the details of a complete file, its fields at the top level of the answer.
 
-    A file that is not complete is not found.
+    A file that is not complete is not found, or told as it was announced, without a link.
     """
     container_id = check_container(call, call.body["containerId"])
     file = call.service.store.row(
-        "SELECT * FROM files WHERE file_id = ? AND user_id = ? AND completed IS NOT NULL",
+        "SELECT * FROM files WHERE file_id = ? AND user_id = ? AND (completed IS NOT NULL OR ?)",
         call.ids["fileId"],
         call.user_id,
+        call.service.dialect.unfinished_details == "given",
     )
     if file is None:
         raise not_found(f"No file has the id {call.ids['fileId']}.")
     if file["container_id"] != container_id:
         raise RefusedError(400, FILE_NOT_IN_SPACE, "File is not in the specified space.")
+    presigner, key = call.service.presigner, file["object_key"]
+    links = [presigner.download_url(now=call.now, key=key)] if file["completed"] else []
     return {
         "id": file["file_id"],
         "fileName": file["name"],
@@ -45,7 +48,5 @@ def get(call: Call) -> Mapping[str, Any]:
         "editedTime": instant(file["created"]),
         "size": file["length"],
         "sha256": file["sha256"],
-        "downloadLinks": [
-            call.service.presigner.download_url(now=call.now, key=file["object_key"])
-        ],
+        "downloadLinks": links,
     }

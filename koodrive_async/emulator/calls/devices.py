@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from koodrive_async.emulator.answers import instant, not_found
+from koodrive_async.emulator.answers import instant, invalid, not_found
+from koodrive_async.emulator.calls.removal import remove_record
 from koodrive_async.emulator.rules import MODULES
 from koodrive_async.emulator.service import new_number
 
@@ -16,14 +17,19 @@ if TYPE_CHECKING:
 
 
 def bind(call: Call) -> Mapping[str, Any]:
-    """bindDevice; a machine that is bound already keeps its id and takes the names given."""
+    """bindDevice; a machine that is bound already keeps its id and takes the names given.
+
+    That is one answer; dialects refuse to bind it, or bind it once more.
+    """
     store, body = call.service.store, call.body
     known = store.row(
         "SELECT device_id FROM devices WHERE user_id = ? AND machine_code = ?",
         call.user_id,
         body["machineCode"],
     )
-    if known is not None:
+    if known is not None and call.service.dialect.bound_machine == "refused":
+        raise invalid("machineCode: is bound already")
+    if known is not None and call.service.dialect.bound_machine == "same-device":
         store.run(
             "UPDATE devices SET name = COALESCE(?, name), os = COALESCE(?, os) WHERE device_id = ?",
             body.get("deviceName"),
@@ -64,9 +70,23 @@ def list_bound(call: Call) -> Mapping[str, Any]:
 
 
 def unbind(call: Call) -> Mapping[str, Any]:
-    """unbindDevice: the device goes with its scopes and config entries; its records stay."""
-    store = call.service.store
+    """unbindDevice: the device goes with its scopes and config entries; its records stay.
+
+    In some dialects the records go as well, or the device stays while it has any.
+    """
+    store, dialect = call.service.store, call.service.dialect
     removed = device(call, call.ids["deviceId"])
+    held = [
+        row["record_id"]
+        for row in store.rows(
+            "SELECT record_id FROM records WHERE device_id = ?", removed["device_id"]
+        )
+    ]
+    if held and dialect.unbound_device == "refused-with-records":
+        raise invalid("the device has backup records")
+    if dialect.unbound_device == "records-go":
+        for record_id in held:
+            remove_record(call, record_id)
     with store.transaction():
         for statement in (
             "DELETE FROM scopes WHERE device_id = ?",

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
 from koodrive_async.emulator.answers import (
     CONTAINER_NOT_FOUND,
     DUPLICATE_NAME,
@@ -28,13 +30,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from koodrive_async.emulator.call import Call
+    from koodrive_async.emulator.dialect import Dialect
 
 RENAME: Final = 2
 REFUSE: Final = 3
 SKIP_SAME: Final = 4
 ROOT_PREFIX: Final = "DE13Tu8WAAAAroot"
+DEFAULT_POLICY: Final[Mapping[str, int]] = {"rename": RENAME, "refuse": REFUSE, "skip": SKIP_SAME}
 # The documented example renames at 01:32:35 UTC to 123_20251218_093235.jpg.
 RENAME_ZONE: Final = timezone(timedelta(hours=8))
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """Where a file goes; no record for an ordinary file."""
+
+    record_id: str | None
+    container_id: str
+    parent: str
 
 
 def create_in_record(call: Call) -> Mapping[str, Any]:
@@ -68,6 +81,7 @@ def part_shape(call: Call, file: sqlite3.Row, part: Part) -> dict[str, Any]:
     if file["concurrent"]:
         shape["partOffset"] = part.offset
         shape["hashCtx"] = list(part.hash_ctx or ())
+    mime_type = file["mime_type"] or "application/octet-stream"
     shape["uploadUrl"] = call.service.presigner.upload_url(
         now=call.now,
         key=file["object_key"],
@@ -76,6 +90,7 @@ def part_shape(call: Call, file: sqlite3.Row, part: Part) -> dict[str, Any]:
         size=part.size,
         offset=part.offset,
         hash_ctx=part.hash_ctx,
+        content_type=mime_type,
     )
     return shape
 
@@ -111,17 +126,24 @@ def next_rank(call: Call, record_id: str | None) -> int:
 
 
 def _create(call: Call, record_id: str | None) -> Mapping[str, Any]:
-    body = call.body
+    body, dialect = call.body, call.service.dialect
+    _check_dialect(body, dialect)
     containers = call.service.settings.containers
     container_id = check_container(call, body.get("containerId", containers[0]))
     parent = _parent(body.get("parentFolder"), container_id)
     _check_proof_given(body)
     parts, concurrent = _checked_parts(call)
     content = _known_content(call)
-    policy = body.get("autoRename", RENAME)
-    if policy == SKIP_SAME and (same := _same_file(call, record_id, parent)) is not None:
-        return _exists(same)
-    name = _free_name(call, record_id, parent, policy)
+    policy = body.get("autoRename", DEFAULT_POLICY[dialect.default_rename])
+    place = Place(record_id=record_id, container_id=container_id, parent=parent)
+    if policy == SKIP_SAME and (same := _same_file(call, place)) is not None:
+        return _shown(call, _exists(same))
+    name = body["fileName"]
+    holder = _name_holder(call, place, name)
+    if holder is not None and policy == REFUSE:
+        return _duplicate(holder, dialect)
+    if holder is not None:
+        name = _free_name(call, place)
     file_id = _insert(
         call, record_id, container_id=container_id, parent=parent, name=name, content=content
     )
@@ -130,7 +152,40 @@ def _create(call: Call, record_id: str | None) -> Mapping[str, Any]:
     file = call.service.store.row("SELECT * FROM files WHERE file_id = ?", file_id)
     if file is None:
         raise not_found("the file was removed")
-    return _created(call, file, parts)
+    return _shown(call, _created(call, file, parts))
+
+
+def _check_dialect(body: Mapping[str, Any], dialect: Dialect) -> None:
+    """Rules that only some dialects have."""
+    limit = dialect.description_limit
+    if limit != "none" and len(body.get("description", "")) > int(limit):
+        raise invalid(f"description: must be at most {limit} characters long")
+    if dialect.container_in_request == "required" and "containerId" not in body:
+        raise invalid("containerId: is mandatory")
+    parts = body.get("multiParts", [])
+    if dialect.multipart == "refused" and len(parts) > 1:
+        raise invalid("multiParts: multipart upload is not part of this edition")
+    if not body["length"] and dialect.empty_file == "refused":
+        raise invalid("length: a file must not be empty")
+    if not body["length"] and dialect.empty_file in {"no-parts", "at-creation"} and parts:
+        raise invalid("multiParts: a file of no bytes has no parts")
+    if not body["length"] and dialect.empty_file == "one-part" and not parts:
+        raise invalid("multiParts: a file of no bytes has one part of size 0")
+
+
+def _shown(call: Call, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an answer without what the dialect does not tell."""
+    if call.service.dialect.container_in_answer == "given":
+        return answer
+    return {name: value for name, value in answer.items() if name != "containerId"}
+
+
+def _duplicate(holder: str, dialect: Dialect) -> Mapping[str, Any]:
+    """Refuse a name that is taken, in the way of the dialect."""
+    if dialect.duplicate_name == "0-with-id":
+        return {"exist": False, "existFileId": holder}
+    fields = {"existFileId": holder} if dialect.duplicate_name == "13000405-with-id" else {}
+    raise RefusedError(400, DUPLICATE_NAME, "Duplicate file name.", fields=fields)
 
 
 def _exists(file: sqlite3.Row) -> Mapping[str, Any]:
@@ -145,16 +200,20 @@ def _exists(file: sqlite3.Row) -> Mapping[str, Any]:
 
 def _created(call: Call, file: sqlite3.Row, parts: Sequence[Part]) -> Mapping[str, Any]:
     answer: dict[str, Any] = {"fileId": file["file_id"]}
-    if file["completed"] is not None:
+    rapid = file["blob"] != file["object_key"]
+    if rapid:
         answer["rapidUpload"] = True
     answer["containerId"] = file["container_id"]
     answer["fileName"] = file["name"]
-    if file["completed"] is None:
+    if file["completed"] is None and not rapid:
         answer["uploadId"] = file["upload_id"]
     answer["parentFolder"] = [file["parent"]]
     answer["exist"] = False
-    if file["completed"] is None and parts:
-        answer["multiParts"] = [part_shape(call, file, part) for part in parts]
+    shown = {"all": parts, "reversed": parts[::-1], "first-only": parts[:1], "none": []}[
+        call.service.dialect.created_parts
+    ]
+    if file["completed"] is None and shown and not rapid:
+        answer["multiParts"] = [part_shape(call, file, part) for part in shown]
     return answer
 
 
@@ -174,7 +233,11 @@ def _check_proof_given(body: Mapping[str, Any]) -> None:
 
 def _checked_parts(call: Call) -> tuple[list[Part], bool]:
     given = call.body.get("multiParts", [])
+    if call.service.dialect.multipart == "one-url" and given:
+        return [Part(number=1, offset=0, size=call.body["length"], hash_ctx=None)], False
     concurrent = is_concurrent(given)
+    if not concurrent and len(given) > 1 and call.service.dialect.hash_ctx == "required":
+        raise invalid("multiParts: part 2 needs hashCtx")
     parts = declared(given, {}, concurrent=concurrent)
     if parts:
         check_list(
@@ -192,60 +255,79 @@ def _known_content(call: Call) -> str | None:
 
     :raises RefusedError: when the content is known and the proof is wrong.
     """
-    size = call.body["length"]
+    size, flash = call.body["length"], call.service.dialect.flash_upload
+    if flash == "never":
+        return None
     blob: str | None = call.service.store.value(
-        "SELECT blob FROM files WHERE sha256 = ? AND length = ? AND completed IS NOT NULL LIMIT 1",
+        "SELECT blob FROM files WHERE sha256 = ? AND length = ? AND completed IS NOT NULL"
+        " AND (user_id = ? OR ?) LIMIT 1",
         call.body["sha256"],
         size,
+        call.user_id,
+        flash == "any-content",
     )
     if blob is None or not size:
         return None
-    start, end = proof_range(proof_seed(call.origin), size)
+    raw = call.service.dialect.proof_seed == "bytes"
+    start, end = proof_range(proof_seed(call.origin), size, raw=raw)
     if proof_code(call.service.blobs.read(blob, start, end)) != call.body["proofCode"]:
         raise invalid("proofCode: does not prove possession of the content")
     return blob
 
 
-def _same_file(call: Call, record_id: str | None, parent: str) -> sqlite3.Row | None:
+def _same_file(call: Call, place: Place) -> sqlite3.Row | None:
+    where, values = _within(call, place)
     return call.service.store.row(
-        "SELECT * FROM files WHERE user_id = ? AND record_id IS ? AND parent = ? AND name = ?"
-        " AND sha256 = ? AND completed IS NOT NULL",
+        f"SELECT * FROM files WHERE user_id = ? AND {where} AND name = ? AND sha256 = ?"  # noqa: S608 - of the words below
+        " AND (completed IS NOT NULL OR ?) ORDER BY completed IS NULL LIMIT 1",
         call.user_id,
-        record_id,
-        parent,
+        *values,
         call.body["fileName"],
         call.body["sha256"],
+        call.service.dialect.same_file == "unfinished-too",
     )
 
 
-def _free_name(call: Call, record_id: str | None, parent: str, policy: int) -> str:
-    """Return the name to store under: the one given, or one with the time in it."""
-    name: str = call.body["fileName"]
-    holder = _name_holder(call, record_id, parent, name)
-    if holder is not None and policy == REFUSE:
-        raise RefusedError(
-            400, DUPLICATE_NAME, "Duplicate file name.", fields={"existFileId": holder}
-        )
-    stem, extension = PurePosixPath(name).stem, PurePosixPath(name).suffix
+def _free_name(call: Call, place: Place) -> str:
+    """Return a name to store under instead of the one given, which is taken."""
+    style, number = call.service.dialect.rename_style, 0
+    path = PurePosixPath(call.body["fileName"])
     moment = datetime.fromtimestamp(call.now, RENAME_ZONE)
-    while holder is not None:
-        suffix = f"{moment:_%Y%m%d_%H%M%S}{extension}"
+    while True:
+        time = f"{moment + timedelta(seconds=number):_%Y%m%d_%H%M%S}"
+        number += 1
+        stem, suffix = {
+            "timestamp": (path.stem, time + path.suffix),
+            "counter": (path.stem, f"({number})" + path.suffix),
+            "after-extension": (path.name, time),
+        }[style]
         name = stem[: MAX_FILE_NAME - len(suffix)] + suffix
-        holder = _name_holder(call, record_id, parent, name)
-        moment += timedelta(seconds=1)
-    return name
+        if _name_holder(call, place, name) is None:
+            return name
 
 
-def _name_holder(call: Call, record_id: str | None, parent: str, name: str) -> str | None:
+def _name_holder(call: Call, place: Place, name: str) -> str | None:
+    if call.service.dialect.unique_names == "nowhere":
+        return None
+    where, values = _within(call, place)
     holder: str | None = call.service.store.value(
-        "SELECT file_id FROM files WHERE user_id = ? AND record_id IS ? AND parent = ? AND name = ?"
+        f"SELECT file_id FROM files WHERE user_id = ? AND {where} AND name = ?"  # noqa: S608 - of the words below
         " ORDER BY completed IS NULL LIMIT 1",
         call.user_id,
-        record_id,
-        parent,
+        *values,
         name,
     )
     return holder
+
+
+def _within(call: Call, place: Place) -> tuple[str, tuple[str | None, ...]]:
+    """Return the condition for files among which a name is unique, and its values."""
+    scope = call.service.dialect.unique_names
+    if scope == "folder":
+        return "parent = ?", (place.parent,)
+    if scope == "space":
+        return "container_id = ?", (place.container_id,)
+    return "record_id IS ? AND parent = ?", (place.record_id, place.parent)
 
 
 def _insert(
@@ -276,8 +358,16 @@ def _insert(
         "proof_seed": proof_seed(call.origin),
         "proof_code": body.get("proofCode"),
         "created": call.now,
-        "completed": None if content is None else next_rank(call, record_id),
+        "completed": next_rank(call, record_id) if _is_complete(call, content) else None,
     }
     names, marks = ", ".join(row), ", ".join("?" * len(row))
     call.service.store.run(f"INSERT INTO files ({names}) VALUES ({marks})", *row.values())  # noqa: S608 - the names are the keys above
     return file_id
+
+
+def _is_complete(call: Call, content: str | None) -> bool:
+    """Return whether a file is complete as soon as it is created."""
+    dialect = call.service.dialect
+    if not call.body["length"]:
+        return dialect.empty_file == "at-creation"
+    return content is not None and dialect.flash_hit == "complete"

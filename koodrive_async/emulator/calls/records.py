@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from koodrive_async.emulator.answers import instant, invalid, not_found
+from koodrive_async.emulator.answers import (
+    UPLOAD_INCOMPLETE,
+    RefusedError,
+    instant,
+    invalid,
+    not_found,
+)
 from koodrive_async.emulator.calls.devices import device
+from koodrive_async.emulator.calls.devices import shape as device_shape
+from koodrive_async.emulator.calls.removal import remove_record
 from koodrive_async.emulator.service import new_number
 
 if TYPE_CHECKING:
@@ -21,6 +29,7 @@ VERSION: Final = 1
 
 def create(call: Call) -> Mapping[str, Any]:
     """createBackupRecord: a new record of a bound device."""
+    check_properties(call)
     record_id = new_number()
     call.service.store.run(
         "INSERT INTO records"
@@ -34,45 +43,47 @@ def create(call: Call) -> Mapping[str, Any]:
         call.body.get("properties"),
         call.now,
     )
-    return {"data": shape(record(call, record_id))}
+    return {"data": listed(call, record(call, record_id))}
 
 
 def get(call: Call) -> Mapping[str, Any]:
     """getBackupRecord: one record by its id."""
-    return {"data": shape(record(call, call.ids["recordId"]))}
+    try:
+        return {"data": listed(call, record(call, call.ids["recordId"]))}
+    except RefusedError:
+        if call.service.dialect.missing_record != "200-null":
+            raise
+        return {"data": None}
 
 
 def complete(call: Call) -> Mapping[str, Any]:
     """completeBackup: once per record; properties, when given, replace those of the record."""
-    record_id = new_record(call, call.ids["recordId"])["record_id"]
-    call.service.store.run(
-        "UPDATE records SET status = ?, ended = ?, properties = COALESCE(?, properties)"
-        " WHERE record_id = ?",
+    store, dialect = call.service.store, call.service.dialect
+    check_properties(call)
+    row = record(call, call.ids["recordId"])
+    if row["status"] == COMPLETED and dialect.completed_record == "accepted":
+        return {}
+    record_id = new_record(call, row["record_id"])["record_id"]
+    unfinished = store.value(
+        "SELECT 1 FROM files WHERE record_id = ? AND completed IS NULL LIMIT 1", record_id
+    )
+    if unfinished and dialect.unfinished_record == "refused":
+        raise RefusedError(400, UPLOAD_INCOMPLETE, "File upload incomplete.")
+    given = call.body.get("properties")
+    kept = row["properties"] if dialect.left_out_properties == "kept" else None
+    store.run(
+        "UPDATE records SET status = ?, ended = ?, properties = ? WHERE record_id = ?",
         COMPLETED,
         call.now,
-        call.body.get("properties"),
+        kept if given is None else given,
         record_id,
     )
     return {}
 
 
 def delete(call: Call) -> Mapping[str, Any]:
-    """deleteBackupRecord: the record and its files are gone at once."""
-    store = call.service.store
-    record_id = record(call, call.ids["recordId"])["record_id"]
-    blobs = {
-        row["blob"] for row in store.rows("SELECT blob FROM files WHERE record_id = ?", record_id)
-    }
-    with store.transaction():
-        store.run(
-            "DELETE FROM parts WHERE file_id IN (SELECT file_id FROM files WHERE record_id = ?)",
-            record_id,
-        )
-        store.run("DELETE FROM files WHERE record_id = ?", record_id)
-        store.run("DELETE FROM records WHERE record_id = ?", record_id)
-    for blob in blobs:
-        if store.value("SELECT 1 FROM files WHERE blob = ? LIMIT 1", blob) is None:
-            call.service.blobs.remove(blob)
+    """deleteBackupRecord: the record is gone or to be deleted, and its files are gone."""
+    remove_record(call, record(call, call.ids["recordId"])["record_id"])
     return {}
 
 
@@ -85,7 +96,7 @@ def record(call: Call, record_id: str) -> sqlite3.Row:
         "SELECT * FROM records WHERE record_id = ? AND user_id = ?", record_id, call.user_id
     )
     if row is None:
-        raise not_found(f"No backup record has the id {record_id}.")
+        raise not_found(f"No backup record has the id {record_id}.", kind="missing_record")
     return row
 
 
@@ -98,6 +109,24 @@ def new_record(call: Call, record_id: str) -> sqlite3.Row:
     if row["status"] != NEW:
         raise invalid(f"the backup record is not new, its status is {row['status']}")
     return row
+
+
+def check_properties(call: Call) -> None:
+    """Rule of some dialects: properties have a limit."""
+    limit = call.service.dialect.properties_limit
+    given = call.body.get("properties")
+    if limit != "none" and given is not None and len(given) > int(limit):
+        raise invalid(f"properties: must be at most {limit} characters long")
+
+
+def listed(call: Call, row: sqlite3.Row) -> dict[str, Any]:
+    """Return a record as BackupRecord, with ``deviceInfo`` where the dialect has it."""
+    fields = shape(row)
+    if call.service.dialect.device_info == "given":
+        info = call.service.store.row("SELECT * FROM devices WHERE device_id = ?", row["device_id"])
+        if info is not None:
+            fields["deviceInfo"] = device_shape(info)
+    return fields
 
 
 def shape(row: sqlite3.Row) -> dict[str, Any]:

@@ -41,6 +41,10 @@ def add(call: Call) -> Mapping[str, Any]:
                 for scope_id, scope in zip(scope_ids, call.body["scopeList"], strict=True)
             ],
         )
+    if call.service.dialect.added_scopes == "absent":
+        return {}
+    if call.service.dialect.added_scopes == "ids":
+        return {"scopeIdList": scope_ids, "failedScopeList": []}
     rows = (store.row("SELECT * FROM scopes WHERE scope_id = ?", each) for each in scope_ids)
     return {"scopeList": [_shape(row) for row in rows if row is not None], "failedScopeList": []}
 
@@ -75,6 +79,11 @@ def delete(call: Call) -> Mapping[str, Any]:
                         "msg": "Resource not found.",
                     }
                 )
+    form = call.service.dialect.failed_scopes
+    if form == "null" and not failed:
+        return {"scopeIdList": deleted, "failedScopeList": None}
+    if form == "object" and len(failed) == 1:  # an object holds one failure only
+        return {"scopeIdList": deleted, "failedScopeList": failed[0]}
     return {"scopeIdList": deleted, "failedScopeList": failed}
 
 

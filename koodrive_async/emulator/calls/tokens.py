@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 # The authType for account and password; "2" is a verification code, and nobody gets one here.
 FIRST_WAY: Final = "1"
+PREFIXES: Final[Mapping[str, str]] = {
+    "AT-space": "AT ",
+    "Bearer-plus": "Bearer+",
+    "Bearer-space": "Bearer ",
+    "bare": "",
+}
 
 
 def login(call: Call) -> Mapping[str, Any]:
@@ -56,6 +62,8 @@ def refresh(call: Call) -> Mapping[str, Any]:
     with store.transaction():
         store.run("DELETE FROM refresh_tokens WHERE digest = ?", digest)
         session = _session(call, user_id)
+    if call.service.dialect.refreshed_session == "flat":
+        return {"data": session}
     return {"data": {"sessionInfo": session}}
 
 
@@ -69,7 +77,8 @@ def _account(call: Call) -> Account | None:
 
 
 def _session(call: Call, user_id: str) -> dict[str, Any]:
-    token, refresh_token = new_token("AT "), new_token("")
+    token = new_token(PREFIXES[call.service.dialect.login_answer])
+    refresh_token = new_token("")
     call.service.doorkeeper.remember(token, user_id, call.now)
     call.service.store.run(
         "INSERT INTO refresh_tokens VALUES (?, ?)", token_digest(refresh_token), user_id

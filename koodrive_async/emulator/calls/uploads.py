@@ -12,6 +12,7 @@ from koodrive_async.emulator.answers import (
     UPLOAD_INCOMPLETE,
     UPLOAD_NOT_FOUND,
     RefusedError,
+    invalid,
 )
 from koodrive_async.emulator.calls.files import check_container, next_rank, part_shape, store_parts
 from koodrive_async.emulator.parts import Part, check_list, declared, is_concurrent
@@ -32,14 +33,17 @@ EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
 
 def part_urls(call: Call) -> Mapping[str, Any]:
     """uploadUrl: fresh URLs for known parts, and for parts that were not declared before."""
+    dialect = call.service.dialect
     file = _file(call)
-    if file is None or file["completed"] is not None:
+    if file is None or (file["completed"] is not None and dialect.complete_part_urls == "refused"):
         raise _no_upload()
     rows = call.service.store.rows(
         "SELECT * FROM parts WHERE file_id = ? ORDER BY number", file["file_id"]
     )
     known = {row["number"]: Part.stored(row) for row in rows}
     given = call.body["multiParts"]
+    if dialect.part_urls_at_once != "unlimited" and len(given) > int(dialect.part_urls_at_once):
+        raise invalid(f"multiParts: must hold at most {dialect.part_urls_at_once} entries")
     concurrent = bool(file["concurrent"]) if known else is_concurrent(given)
     parts = declared(given, known, concurrent=concurrent)
     if any(part.number not in known for part in parts):
@@ -61,22 +65,32 @@ def part_urls(call: Call) -> Mapping[str, Any]:
 def complete(call: Call) -> Mapping[str, Any]:
     """completeFile: merge the parts if they are whole; a file that is complete stays so.
 
+    What it says about a file that is complete depends on the dialect.
+
     A file that fails stays open, so that a part can be sent again.
     """
     file = _file(call)
     if file is None:
         raise _no_upload()
     if file["completed"] is not None:
-        return {}
+        return _complete_already(call)
     if call.body.get("sha256", file["sha256"]) != file["sha256"]:
         raise _incomplete("sha256 is not the one that the file was created with")
-    _check_parts(call, file)
+    if file["blob"] == file["object_key"]:  # its own content, not one that was there before
+        _check_parts(call, file)
     _check_proof(call, file)
     call.service.store.run(
         "UPDATE files SET completed = ? WHERE file_id = ?",
         next_rank(call, file["record_id"]),
         file["file_id"],
     )
+    return {}
+
+
+def _complete_already(call: Call) -> Mapping[str, Any]:
+    code = call.service.dialect.completed_file
+    if code != "0":
+        raise RefusedError(400, int(code), "The file is complete already.")
     return {}
 
 
@@ -93,7 +107,7 @@ def forget_upload(service: Service, file_id: str, user_id: str) -> None:
     """Forget an upload that is not complete, with its name and its parts, as if it never began."""
     store = service.store
     blob: str | None = store.value(
-        "SELECT blob FROM files WHERE file_id = ? AND user_id = ? AND completed IS NULL",
+        "SELECT object_key FROM files WHERE file_id = ? AND user_id = ? AND completed IS NULL",
         file_id,
         user_id,
     )
@@ -102,14 +116,15 @@ def forget_upload(service: Service, file_id: str, user_id: str) -> None:
     with store.transaction():
         store.run("DELETE FROM parts WHERE file_id = ?", file_id)
         store.run("DELETE FROM files WHERE file_id = ?", file_id)
-    service.blobs.remove(blob)  # of its own: only complete files share theirs
+    service.blobs.remove(blob)  # its own; one that it shares has another name
 
 
 def _download(call: Call, container_id: str, file_id: str) -> dict[str, Any]:
     file = call.service.store.row(
-        "SELECT * FROM files WHERE file_id = ? AND user_id = ? AND completed IS NOT NULL",
+        "SELECT * FROM files WHERE file_id = ? AND user_id = ? AND (completed IS NOT NULL OR ?)",
         file_id,
         call.user_id,
+        call.service.dialect.unfinished_links == "given",
     )
     if file is None:
         return {"fileId": file_id, "code": str(RESOURCE_NOT_FOUND), "msg": "Resource not found."}
@@ -140,6 +155,8 @@ def _check_parts(call: Call, file: sqlite3.Row) -> None:
         "SELECT * FROM parts WHERE file_id = ? ORDER BY number", file["file_id"]
     )
     if not file["length"]:
+        if call.service.dialect.empty_file == "one-part" and not (rows and rows[0]["end_state"]):
+            raise _incomplete("part 1 has not arrived")
         _check_digest(EMPTY_SHA256, file)
         return
     _check_whole(call, file, [Part.stored(row) for row in rows])
@@ -179,7 +196,8 @@ def _check_proof(call: Call, file: sqlite3.Row) -> None:
     """Rule: the proofCode given when the file was created fits the bytes that came."""
     if not file["length"]:
         return
-    start, end = proof_range(file["proof_seed"], file["length"])
+    raw = call.service.dialect.proof_seed == "bytes"
+    start, end = proof_range(file["proof_seed"], file["length"], raw=raw)
     if proof_code(call.service.blobs.read(file["blob"], start, end)) != file["proof_code"]:
         raise _incomplete("the proofCode given with the file does not fit its bytes")
 
