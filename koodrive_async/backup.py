@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 
 from koodrive_async import html
+from koodrive_async.blocks import Block
 from koodrive_async.errors import BackupIncomplete, ClientClosed
 from koodrive_async.models import AutoRename
 from koodrive_async.resources.arguments import check_id, check_module, json_text
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from matplotlib.figure import Figure
 
+    from koodrive_async.blocks import OpenBlocks
     from koodrive_async.models import BackupRecord, Module
     from koodrive_async.resources import Files, Lease, Locks, Records
     from koodrive_async.telemetry import ActiveSpan
@@ -70,7 +72,9 @@ class BackupSession:
     record stays unfinished; :meth:`complete_anyway` says that leaving early is meant.
 
     Enter and leave it in the same task; any number of tasks may upload meanwhile. A clean exit
-    waits for their uploads; any other cancels them.
+    waits for their uploads; any other cancels them. Closing the client ends the session: its
+    uploads are cancelled, its lock is given back, its record stays unfinished, and ``ClientClosed``
+    is raised in its task.
 
     When the lock is lost (a laptop slept, the network was gone) nothing more is written under it.
     Another one is taken, the record is looked at, and uploads go on where they were; ``LockLost``
@@ -95,6 +99,7 @@ class BackupSession:
         records: Records,
         files: Files,
         uploader: Uploader,
+        blocks: OpenBlocks,
     ) -> None:
         self._device_id = check_id("device_id", device_id, "device.device_id")
         self._module = check_module(module)
@@ -111,7 +116,8 @@ class BackupSession:
         self._span: ActiveSpan | None = None
         self._uploads: set[anyio.CancelScope] = set()
         self._idle = anyio.Event()
-        self._context: AbstractAsyncContextManager[None] | None = None
+        self._blocks = blocks
+        self._context: AbstractAsyncContextManager[None, bool | None] | None = None
         self._lock: Lease | None = None
         self._group: TaskGroup | None = None
         self._batches = Batches()
@@ -313,7 +319,7 @@ class BackupSession:
     async def __aenter__(self) -> Self:
         if self._context is not None:
             raise ClientClosed("a backup session is entered once: make another one")
-        self._context = self._run()
+        self._context = Block(self._run(), self._blocks, "backup session")
         try:
             await self._context.__aenter__()
         except BaseException:
@@ -327,20 +333,20 @@ class BackupSession:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        try:
-            return await _opened(self._context).__aexit__(kind, error, traceback)
-        finally:
-            self._watch.end()
+        return await _opened(self._context).__aexit__(kind, error, traceback)
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
-        means = self._uploader.means
-        with means.instruments.span(
-            "session", module=self._module.name.lower(), device=self._device_id
-        ) as self._span:
-            async with self._with_record(means.journal):
-                self._span.add(record=self._record_id)
-                yield
+        try:
+            means = self._uploader.means
+            with means.instruments.span(
+                "session", module=self._module.name.lower(), device=self._device_id
+            ) as self._span:
+                async with self._with_record(means.journal):
+                    self._span.add(record=self._record_id)
+                    yield
+        finally:
+            self._watch.end()
 
     @asynccontextmanager
     async def _with_record(self, journal: Journal) -> AsyncIterator[None]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 import anyio.to_thread
 
 from koodrive_async.backup import BackupSession
+from koodrive_async.blocks import OpenBlocks
 from koodrive_async.config import Limits, RetryPolicy, Timeouts, read_environment
 from koodrive_async.errors import ClientClosed
 from koodrive_async.pace import Pace
@@ -60,6 +61,7 @@ class KooDrive:
     """A client of the KooDrive backup interface, used inside ``async with``.
 
     One client belongs to one event loop and serves any number of tasks in it. It is entered once.
+    Leaving it, or :meth:`aclose`, ends the sessions and held locks that other tasks have open.
 
     :param endpoint: Base URL of the deployment, for example ``https://host``.
     :param auth: :class:`BearerToken` or :class:`AppSignature`.
@@ -155,7 +157,8 @@ class KooDrive:
         self.devices: Devices = Devices(self._http, attempts)
         self.configs: Configs = Configs(self._http)
         self.scopes: Scopes = Scopes(self._http)
-        self.locks: Locks = Locks(self._http, clock, self.timeouts)
+        self._blocks = OpenBlocks(self.timeouts.cleanup)
+        self.locks: Locks = Locks(self._http, clock, self.timeouts, self._blocks)
         self.records: Records = Records(self._http, attempts)
         self.files: Files = Files(self._http)
         self.spaces: Spaces = Spaces(self._http)
@@ -176,6 +179,7 @@ class KooDrive:
         self._records_begun: set[str] = set()
         self._open = AsyncExitStack()
         self._entered = False
+        self._closing: asyncio.Task[None] | None = None
 
     @classmethod
     def from_env(
@@ -273,12 +277,37 @@ class KooDrive:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._http.use(None)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the client, as leaving its block does; a second call waits for the first one.
+
+        Sessions and held locks that other tasks have open end first: their uploads are cancelled,
+        their locks given back, for which they have :attr:`Timeouts.cleanup`, and their records stay
+        unfinished, to be resumed. Those tasks get ``ClientClosed``. Do not call it inside of such a
+        block.
+
+        Cancellation takes effect when the client is closed.
+        """
+        if not self._entered:
+            return
         try:
-            await self._uploader.aclose()
+            await self._blocks.end_own()
         finally:
-            # aiohttp does not take it well to be cancelled while it closes
-            await until_done(asyncio.ensure_future(self._open.aclose()))
+            if self._closing is None:
+                self._closing = asyncio.create_task(self._close())
+            await until_done(self._closing)
+        self._closing.result()
+
+    async def _close(self) -> None:
+        try:
+            await self._blocks.end_all()
+        finally:
+            self._http.use(None)
+            try:
+                await self._uploader.aclose()
+            finally:
+                await self._open.aclose()
 
     def backup(
         self,
@@ -315,6 +344,7 @@ class KooDrive:
             records=self.records,
             files=self.files,
             uploader=self._uploader,
+            blocks=self._blocks,
         )
 
     @property

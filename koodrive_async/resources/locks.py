@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from koodrive_async.blocks import Block
 from koodrive_async.errors import (
     ApiError,
     AuthenticationError,
@@ -32,7 +33,9 @@ from koodrive_async.transport.wire import entity, nothing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
+    from koodrive_async.blocks import OpenBlocks
     from koodrive_async.config import Timeouts
     from koodrive_async.resources.keeper import Retake
     from koodrive_async.transport.clock import Clock
@@ -52,8 +55,11 @@ class Locks:
     :class:`~koodrive_async.errors.TransportError`; cancelling one closes its connection.
     """
 
-    def __init__(self, http: InterfaceHttp, clock: Clock, timeouts: Timeouts) -> None:
+    def __init__(
+        self, http: InterfaceHttp, clock: Clock, timeouts: Timeouts, blocks: OpenBlocks
+    ) -> None:
         self._http = http
+        self._blocks = blocks
         self._clock = clock
         self._timeouts = timeouts
 
@@ -115,14 +121,13 @@ class Locks:
         )
         await self._http.send(call, nothing)
 
-    @asynccontextmanager
-    async def hold(
+    def hold(
         self,
         module: Module | str,
         *,
         lock_id: str | None = None,
         retake: Retake | None = None,
-    ) -> AsyncIterator[Lease]:
+    ) -> AbstractAsyncContextManager[Lease, bool | None]:
         """Take a lock, keep it renewed, and give it back at the end, also after a failure.
 
         It is renewed at a third of its life (:attr:`Timeouts.lease`) and given up when that has
@@ -132,20 +137,37 @@ class Locks:
         :param retake: Called under the new lock when one was lost and another one taken, before
             anything is written: looks whether going on is right, and raises what forbids it.
             Without it a lost lock is not replaced.
+        :returns: An async context manager that gives the :class:`Lease`; enter and leave it in one
+            task.
+        :raises InvalidArgument: There is no such module.
         :raises LockLost: The lock is lost for good: the block is cancelled at once.
         :raises LockRefused: Somebody else holds it, for longer than :attr:`Timeouts.lock`.
+        :raises ClientClosed: The client is not open, or was closed meanwhile, which cancels the
+            block and gives the lock back.
 
-        Cancellation gives the lock back, for which it takes :attr:`Timeouts.cleanup` at the most.
+        Cancellation gives the lock back, for which it takes :attr:`Timeouts.cleanup` at most.
         """
-        checked = check_module(module)
+        held: list[Keeper] = []
+        return Block(
+            self._hold(check_module(module), lock_id, retake, held),
+            self._blocks,
+            "backup lock",
+            at_worst=partial(self._give_up, held),
+        )
+
+    @asynccontextmanager
+    async def _hold(
+        self, module: Module, lock_id: str | None, retake: Retake | None, held: list[Keeper]
+    ) -> AsyncIterator[Lease]:
         keeper = Keeper(
-            await self._take_over(lock_id, checked),
+            await self._take_over(lock_id, module),
             life=self._timeouts.lease,
             clock=self._clock,
             renew=self.renew,
-            take=partial(self._take, checked),
+            take=partial(self._take, module),
             retake=retake,
         )
+        held.append(keeper)
         try:
             async with task_group() as group:
                 group.start_soon(keeper.keep, group.cancel_scope.cancel)
@@ -159,6 +181,13 @@ class Locks:
             raise
         keeper.end(_ENDED)
         await self._see_through(partial(self._give_back, keeper.lock_id))
+
+    async def _give_up(self, held: list[Keeper]) -> None:
+        """Give a lock back whose block cannot be ended."""
+        for keeper in held:
+            keeper.end(_ENDED)
+            with anyio.move_on_after(self._timeouts.cleanup, shield=True):
+                await self._give_back(keeper.lock_id, lost=keeper.gone)
 
     # --- taking --------------------------------------------------------------------------------
 

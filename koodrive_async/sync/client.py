@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from koodrive_async import client as aio
@@ -90,6 +91,7 @@ class KooDrive(Facade[aio.KooDrive]):
         self.spaces: Spaces = Spaces(client.spaces, portal)
         self.tokens: Tokens = Tokens(client.tokens, portal)
         self._stay: Stay[aio.KooDrive] | None = None
+        self._closing = threading.Lock()
 
     backup: Final = backing_up(aio.KooDrive.backup)
     find_unfinished: Final = blocking(aio.KooDrive.find_unfinished)
@@ -128,8 +130,20 @@ class KooDrive(Facade[aio.KooDrive]):
     ) -> bool | None:
         if self._stay is None or self._portal.is_elsewhere:
             return None
-        try:
-            self._portal.show_out(but=self._stay)
-            return self._stay.leave(self._portal, error)
-        finally:
-            self._portal.close()
+        with self._closing:
+            if not self._portal.is_open:
+                return None
+            try:
+                self._portal.show_out(but=self._stay)
+                return self._stay.leave(self._portal, error)
+            finally:
+                self._portal.close()
+
+    def close(self) -> None:
+        """Close the client, as leaving its block does; a second call does nothing.
+
+        Sessions and held locks that other threads have open end first: their uploads are cancelled,
+        their locks given back, and their records stay unfinished, to be resumed. What those threads
+        call next raises ``ClientClosed``.
+        """
+        self.__exit__(None, None, None)

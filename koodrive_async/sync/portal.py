@@ -49,6 +49,11 @@ class Portal:
         """Whether this process was forked from the one that has the thread."""
         return self._room is not None and self._room.is_elsewhere
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the thread takes calls."""
+        return self._room is not None
+
     def open(self) -> None:
         """Start the thread.
 

@@ -278,3 +278,61 @@ def test_leaving_the_block_in_a_forked_process_does_nothing(open_client):
         assert child.exitcode == 0
         assert answer.get() == "left"
         assert drive.devices.list() == ()
+
+
+# --- closing while other threads are in sessions -----------------------------------------------
+
+
+def test_closing_a_client_ends_the_session_of_another_thread(open_client, koodrive_emulator):
+    inside, ended = threading.Event(), threading.Event()
+    with open_client() as drive:
+        device_id = drive.devices.bind("machine").device_id
+
+        def stay():
+            with drive.backup(device_id, Module.FOLDER) as session:
+                inside.set()
+                assert ended.wait(30)
+                session.upload(b"late", name="late")
+
+        with ThreadPoolExecutor(1) as pool:
+            staying = pool.submit(stay)
+            assert inside.wait(30)
+            drive.close()
+            assert koodrive_emulator.locks() == ()
+            ended.set()
+            with pytest.raises(ClientClosed):
+                staying.result(30)
+    assert [record.status for record in koodrive_emulator.records()] == [RecordStatus.NEW]
+
+
+def test_closing_a_client_ends_the_upload_that_another_thread_waits_for(
+    open_client, koodrive_emulator
+):
+    koodrive_emulator.faults.add(Fault("latency", "part.put", seconds=FOREVER))
+    with open_client() as drive:
+        device_id = drive.devices.bind("machine").device_id
+
+        def stay():
+            with drive.backup(device_id, Module.FOLDER) as session:
+                session.upload(b"stuck", name="stuck")
+
+        with ThreadPoolExecutor(1) as pool:
+            staying = pool.submit(stay)
+            assert koodrive_emulator.seen.wait_active("part.put")
+            drive.close()
+            with pytest.raises(ClientClosed):
+                staying.result(30)
+    assert koodrive_emulator.locks() == ()
+
+
+def test_a_client_may_be_closed_twice_and_by_two_threads(open_client):
+    before = set(threading.enumerate())
+    client = open_client()
+    client.close()  # that was not entered: nothing happens
+    with client as drive:
+        drive.devices.list()
+        with ThreadPoolExecutor(2) as pool:
+            for closing in [pool.submit(drive.close) for _ in range(2)]:
+                closing.result(30)
+        drive.close()
+    assert threads_since(before) == set()

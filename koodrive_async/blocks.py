@@ -1,0 +1,188 @@
+"""Blocks of ``async with`` that end before their client does: sessions and held locks.
+
+A service that is shut down leaves its client while other tasks may still be in a session. Closing
+the client ends these blocks first, while there is still a connection to give their locks back by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import anyio
+
+from koodrive_async.errors import ClientClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+T_co = TypeVar("T_co", covariant=True)
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+_UNWINDING: Final = 5.0
+"""Seconds that what runs in a block has to end when it is cancelled, besides the cleaning up."""
+
+
+class OpenBlocks:
+    """The blocks that one client has open.
+
+    :param cleanup: Seconds that a block has to give a lock back when it is cancelled.
+    """
+
+    def __init__(self, cleanup: float) -> None:
+        self._cleanup = cleanup
+        self._open: dict[Block[Any], None] = {}
+        self._are_closed = False
+
+    def add(self, block: Block[Any]) -> None:
+        """Note a block that is being entered.
+
+        :raises ClientClosed: The client is being closed.
+        """
+        if self._are_closed:
+            raise ClientClosed("this client is closed: make and enter another KooDrive")
+        task = asyncio.current_task()
+        block.is_part = any(each.is_entering and each.task is task for each in self._open)
+        self._open[block] = None
+
+    def discard(self, block: Block[Any]) -> None:
+        """Forget a block that has ended."""
+        self._open.pop(block, None)
+
+    async def end_own(self) -> None:
+        """Let no block begin, and end those that this very task has entered and never left."""
+        self._are_closed = True
+        task = asyncio.current_task()
+        for block in reversed(tuple(self._open)):
+            if block.task is task and not block.is_part:
+                await block.end_here()
+
+    async def end_all(self) -> None:
+        """Cancel the blocks of other tasks, and wait until they have ended.
+
+        One that does not end in time has its lock given back from here.
+        """
+        blocks = tuple(reversed(self._open))
+        for block in blocks:
+            block.cancel()
+        with anyio.move_on_after(self._cleanup + _UNWINDING):
+            for block in blocks:
+                if block.task is not None and not block.task.done():
+                    await block.ended.wait()
+        for block in tuple(reversed(self._open)):
+            await block.abandon()
+
+
+class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
+    """An async context manager that the closing of its client ends.
+
+    The task inside is cancelled then, and gets ``ClientClosed`` when the block has ended.
+
+    :param manager: What is entered and left; once.
+    :param blocks: Those of the client.
+    :param what: What it is, for messages.
+    :param at_worst: Called when the block cannot be ended, since its task has ended without leaving
+        it or does not react: does what must not be left undone.
+    :ivar task: The task that is inside.
+    :ivar is_entering: Whether that has only begun to enter it.
+    :ivar is_part: Whether another block has entered it, and leaves it: a session its lock.
+    :ivar ended: Is set when the block has ended.
+    """
+
+    def __init__(
+        self,
+        manager: AbstractAsyncContextManager[T_co, bool | None],
+        blocks: OpenBlocks,
+        what: str,
+        *,
+        at_worst: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._manager = manager
+        self._blocks = blocks
+        self._what = what
+        self._at_worst = at_worst
+        self._scope: anyio.CancelScope | None = None
+        self.task: asyncio.Task[Any] | None = None
+        self.is_entering: bool = False
+        self.is_part: bool = False
+        self.ended = anyio.Event()
+
+    async def __aenter__(self) -> T_co:
+        self._blocks.add(self)
+        self.task = asyncio.current_task()
+        self._scope = anyio.CancelScope()
+        self._scope.__enter__()
+        self.is_entering = True
+        try:
+            return await self._manager.__aenter__()
+        except BaseException as error:
+            if not self._leave(error):
+                raise
+        finally:
+            self.is_entering = False
+        raise ClientClosed(self._closed)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        if self.ended.is_set():  # by the closing of the client, in this task
+            if error is None:
+                raise ClientClosed(self._closed)
+            return None
+        if asyncio.current_task() is not self.task:
+            raise ClientClosed(
+                f"a {self._what} is left in the task that has entered it: it stays open, until "
+                "that task leaves it or the client is closed"
+            )
+        try:
+            swallowed = await self._manager.__aexit__(kind, error, traceback)
+        except BaseException as raised:
+            if not self._leave(raised):
+                raise
+        else:
+            if not self._leave(None if swallowed else error):
+                return swallowed
+        raise ClientClosed(self._closed) from None
+
+    def cancel(self) -> None:
+        """Cancel what runs in the block."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def end_here(self) -> None:
+        """End it in the task that has entered it and will not leave it."""
+        error = ClientClosed(self._closed)
+        try:
+            await self.__aexit__(ClientClosed, error, None)
+        except Exception as raised:  # noqa: BLE001 - the client is closed whatever it is
+            if raised is not error:
+                logger.debug("the %s that the client has ended: %s", self._what, raised)
+        finally:
+            if not self.ended.is_set():
+                await self.abandon()
+
+    async def abandon(self) -> None:
+        """Do what must not be left undone of a block that cannot be ended."""
+        logger.warning("a %s was never left, although its client is closed", self._what)
+        self._blocks.discard(self)
+        self.ended.set()
+        if self._at_worst is not None:
+            await self._at_worst()
+
+    @property
+    def _closed(self) -> str:
+        return f"the client was closed while this {self._what} was open"
+
+    def _leave(self, error: BaseException | None) -> bool:
+        """Leave the scope; return whether the error is the cancellation by the client."""
+        self._blocks.discard(self)
+        self.ended.set()
+        kind = None if error is None else type(error)
+        return self._scope is not None and bool(self._scope.__exit__(kind, error, None))

@@ -1,0 +1,288 @@
+"""Closing a client ends the sessions and held locks that are still open, and keeps no lock."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from koodrive_async import (
+    ClientClosed,
+    LockRefused,
+    Module,
+    RecordStatus,
+    Timeouts,
+    UploadItem,
+)
+from koodrive_async.emulator import Fault
+from koodrive_async.testing import connect
+from tests.sample import sample
+
+pytestmark = pytest.mark.anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FOREVER = 3600.0
+
+
+class Background:
+    """A task that has entered a block, and stays in it."""
+
+    def __init__(self, block):
+        self.entered = asyncio.Event()
+        self.value: Any = None
+        self._block = block
+        self.task = asyncio.create_task(self._stay())
+
+    async def _stay(self):
+        async with self._block as self.value:
+            self.entered.set()
+            await asyncio.sleep(FOREVER)
+
+
+async def test_closing_a_client_ends_the_session_of_another_task(koodrive_emulator, tmp_path):
+    journal = tmp_path / "journal.db"
+    async with connect(koodrive_emulator, journal=journal) as drive:
+        device = await drive.devices.bind("machine")
+        background = Background(drive.backup(device.device_id, Module.FOLDER))
+        await background.entered.wait()
+        await background.value.upload(b"here", name="here")
+    with pytest.raises(ClientClosed, match="client was closed while this backup session was open"):
+        await background.task
+    assert koodrive_emulator.locks() == ()
+    record_id = background.value.record.record_id
+    async with connect(koodrive_emulator, journal=journal) as drive:
+        assert (await drive.records.get(record_id)).status is RecordStatus.NEW
+        left = await drive.find_unfinished(device.device_id, Module.FOLDER)
+        assert left is not None
+        async with drive.backup(device.device_id, Module.FOLDER, resume=left.record_id) as again:
+            assert (await again.upload(b"here", name="here")).outcome == "exists"
+
+
+async def test_a_task_that_is_cancelled_as_the_client_closes_gives_its_lock_back(koodrive_emulator):
+    # a web server with its grace used up cancels its tasks, and ends the application at once
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+        background = Background(drive.backup(device.device_id, Module.FOLDER))
+        await background.entered.wait()
+        background.task.cancel()
+    await asyncio.wait([background.task])
+    assert background.task.cancelled()
+    assert koodrive_emulator.locks() == ()
+
+
+async def test_closing_a_client_cancels_the_uploads_of_its_sessions(koodrive_emulator):
+    koodrive_emulator.faults.add(Fault("latency", "part.put", seconds=FOREVER))
+    running = asyncio.all_tasks()
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+        background = Background(drive.backup(device.device_id, Module.FOLDER))
+        await background.entered.wait()
+        session = background.value
+
+        async def go_over(batch):
+            return [outcome async for outcome in batch]
+
+        items = [UploadItem(source=sample(10, number), name=f"{number}") for number in range(5)]
+        uploads = [
+            asyncio.create_task(session.upload(b"one", name="one")),
+            asyncio.create_task(go_over(session.upload_many(items))),
+        ]
+        assert await anyio.to_thread.run_sync(koodrive_emulator.seen.wait_active, "part.put")
+    ends = await asyncio.gather(background.task, *uploads, return_exceptions=True)
+    assert [type(end) for end in ends] == [ClientClosed] * 3
+    assert koodrive_emulator.locks() == ()
+    assert koodrive_emulator.seen.count("files.complete") == 0
+    assert asyncio.all_tasks() <= running
+
+
+async def test_closing_a_client_ends_several_sessions_and_locks(koodrive_emulator):
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+        blocks = [
+            drive.backup(device.device_id, Module.FOLDER),
+            drive.backup(device.device_id, Module.ALBUM),
+            drive.locks.hold(Module.ADDRESS_BOOK),
+        ]
+        tasks = [Background(block) for block in blocks]
+        for background in tasks:
+            await background.entered.wait()
+        assert len(koodrive_emulator.locks()) == 3
+    ends = await asyncio.gather(*[each.task for each in tasks], return_exceptions=True)
+    assert [type(end) for end in ends] == [ClientClosed] * 3
+    assert koodrive_emulator.locks() == ()
+
+
+@pytest.mark.parametrize("route", ["locks.create", "records.create"])
+async def test_a_session_that_is_being_entered_as_the_client_closes_is_given_up(
+    koodrive_emulator, route
+):
+    koodrive_emulator.faults.add(Fault("latency", route, seconds=0.3))
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+        background = Background(drive.backup(device.device_id, Module.FOLDER))
+        assert await anyio.to_thread.run_sync(koodrive_emulator.seen.wait_active, route)
+    with pytest.raises(ClientClosed):
+        await background.task
+    assert not background.entered.is_set()
+    assert koodrive_emulator.locks() == ()
+
+
+async def test_a_session_that_waits_for_a_lock_is_given_up(koodrive_emulator):
+    async with connect(koodrive_emulator) as other, other.locks.hold(Module.FOLDER):
+        async with connect(koodrive_emulator, timeouts=Timeouts(lock=FOREVER)) as drive:
+            device = await drive.devices.bind("machine")
+            background = Background(drive.backup(device.device_id, Module.FOLDER))
+            seen = koodrive_emulator.seen
+            assert await anyio.to_thread.run_sync(lambda: seen.wait("locks.create", count=2))
+        with pytest.raises(ClientClosed):
+            await background.task
+
+
+async def test_no_session_begins_while_a_client_is_closed(koodrive_emulator):
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+        late = drive.backup(device.device_id, Module.FOLDER)
+        await drive.aclose()
+        with pytest.raises(ClientClosed, match="closed"):
+            await late.__aenter__()
+        with pytest.raises(ClientClosed, match="closed"):
+            await drive.locks.hold(Module.FOLDER).__aenter__()
+    assert koodrive_emulator.seen.count("locks.create") == 0
+
+
+async def test_a_client_may_be_closed_twice_and_by_two_tasks(koodrive_emulator):
+    drive = connect(koodrive_emulator)
+    await drive.aclose()  # that was not entered: nothing happens
+    async with drive:
+        device = await drive.devices.bind("machine")
+        background = Background(drive.backup(device.device_id, Module.FOLDER))
+        await background.entered.wait()
+        await asyncio.gather(drive.aclose(), drive.aclose())
+        assert koodrive_emulator.locks() == ()
+        await drive.aclose()
+    with pytest.raises(ClientClosed):
+        await background.task
+
+
+@pytest.mark.parametrize("how", ["task", "scope"])
+async def test_a_client_that_is_left_by_cancellation_ends_its_sessions(koodrive_emulator, how):
+    inside = asyncio.Event()
+    background: Any = None
+
+    async def live():
+        nonlocal background
+        async with connect(koodrive_emulator) as drive:
+            device = await drive.devices.bind("machine")
+            background = Background(drive.backup(device.device_id, Module.FOLDER))
+            await background.entered.wait()
+            inside.set()
+            await asyncio.sleep(FOREVER)
+
+    async def live_in_a_scope():
+        with anyio.CancelScope() as scope:
+            stop.append(scope.cancel)
+            await live()
+
+    stop: list[Callable[[], None]] = []
+    task = asyncio.create_task(live() if how == "task" else live_in_a_scope())
+    await inside.wait()
+    (task.cancel if how == "task" else stop[0])()
+    await asyncio.wait([task])
+    with pytest.raises(ClientClosed):
+        await background.task
+    assert koodrive_emulator.locks() == ()
+
+
+async def test_a_session_that_was_never_left_ends_with_its_client(koodrive_emulator):
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+        session = drive.backup(device.device_id, Module.FOLDER)
+        await session.__aenter__()
+    assert koodrive_emulator.locks() == ()
+    await asyncio.sleep(0)  # and nothing is cancelled that was not asked to be
+    with pytest.raises(ClientClosed):
+        await session.__aexit__(None, None, None)
+
+
+async def test_a_session_whose_task_has_ended_without_leaving_it_gives_its_lock_back(
+    koodrive_emulator,
+):
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+        session = drive.backup(device.device_id, Module.FOLDER)
+        await asyncio.create_task(session.__aenter__())
+        assert len(koodrive_emulator.locks()) == 1
+    assert koodrive_emulator.locks() == ()
+
+
+async def test_a_session_is_left_in_the_task_that_has_entered_it(koodrive_emulator):
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+        session = drive.backup(device.device_id, Module.FOLDER)
+        await session.__aenter__()
+        with pytest.raises(ClientClosed, match="left in the task that has entered it"):
+            await asyncio.create_task(session.__aexit__(None, None, None))
+        await asyncio.sleep(0)  # this task is not cancelled
+        await session.upload(b"more", name="more")
+        await session.__aexit__(None, None, None)
+        record = await drive.records.get(session.record.record_id)
+    assert record.status is RecordStatus.COMPLETED
+    assert koodrive_emulator.locks() == ()
+
+
+async def test_a_block_that_clings_to_its_session_does_not_keep_the_lock(
+    koodrive_emulator, monkeypatch
+):
+    monkeypatch.setattr("koodrive_async.blocks._UNWINDING", 0.1)
+    let_go, entered = asyncio.Event(), asyncio.Event()
+    async with connect(koodrive_emulator, timeouts=Timeouts(cleanup=0.3)) as drive:
+        device = await drive.devices.bind("machine")
+
+        async def cling():
+            async with drive.backup(device.device_id, Module.FOLDER):
+                entered.set()
+                with anyio.CancelScope(shield=True):
+                    await let_go.wait()
+
+        task = asyncio.create_task(cling())
+        await entered.wait()
+    assert koodrive_emulator.locks() == ()
+    let_go.set()
+    with pytest.raises(ClientClosed):
+        await task
+
+
+async def test_an_error_of_the_block_goes_before_the_closing(koodrive_emulator):
+    entered = asyncio.Event()
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+
+        async def fail_when_cancelled():
+            async with drive.backup(device.device_id, Module.FOLDER):
+                entered.set()
+                try:
+                    await asyncio.sleep(FOREVER)
+                finally:
+                    raise LookupError("while it was ended")
+
+        task = asyncio.create_task(fail_when_cancelled())
+        await entered.wait()
+    with pytest.raises(LookupError):
+        await task
+    assert koodrive_emulator.locks() == ()
+
+
+async def test_leaving_a_session_in_time_is_no_closing(koodrive_emulator):
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            await session.upload(b"a", name="a")
+        with pytest.raises(LockRefused):
+            async with drive.locks.hold(Module.FOLDER), drive.locks.hold(Module.FOLDER):
+                pytest.fail("one of them is refused")
+    assert koodrive_emulator.locks() == ()
