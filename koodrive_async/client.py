@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from koodrive_async.backup import BackupSession
 from koodrive_async.blocks import OpenBlocks
-from koodrive_async.config import Limits, RetryPolicy, Timeouts, read_environment
+from koodrive_async.config import Limits, RetryPolicy, Timeouts, is_off, read_environment
 from koodrive_async.errors import ClientClosed
 from koodrive_async.pace import Pace
 from koodrive_async.resources import (
@@ -263,9 +263,9 @@ class KooDrive:
 
     async def _open_journal(self) -> Journal:
         place = self._journal
-        if place == "off":
+        if isinstance(place, str) and is_off(place):
             place = None
-        elif place == "auto":
+        elif isinstance(place, str) and place.strip().lower() == "auto":
             place = await anyio.to_thread.run_sync(default_path)  # what it imports takes a while
         journal = Journal(place)
         await journal.open()

@@ -23,6 +23,13 @@ ALLOW_PLAIN_PART_URLS = "KOODRIVE_ALLOW_PLAIN_PART_URLS"
 APP_ID = "KOODRIVE_APP_ID"
 APP_SECRET = "KOODRIVE_APP_SECRET"  # noqa: S105 - the name of a variable, not a secret
 
+_OFF = frozenset({"off", "none", "no", "false", "0"})
+
+
+def is_off(setting: str) -> bool:
+    """Say whether a setting that may name a file says that there is to be none."""
+    return setting.strip().lower() in _OFF
+
 
 def _whole(least: int) -> Callable[[object, attrs.Attribute[Any], object], None]:
     def check(_: object, setting: attrs.Attribute[Any], value: object) -> None:

@@ -34,8 +34,9 @@ from koodrive_async.cli.rules import left_out_text, read_rules
 from koodrive_async.cli.running import run
 from koodrive_async.cli.settings import connect, current
 from koodrive_async.cli.wording import count_text, printable
-from koodrive_async.config import Limits, Timeouts
+from koodrive_async.config import Limits, Timeouts, is_off
 from koodrive_async.errors import InvalidArgument
+from koodrive_async.upload.journal import AUTO
 from koodrive_async.upload.tree import kind_of
 
 if TYPE_CHECKING:
@@ -336,7 +337,9 @@ def _telling_of_the_journal(*, as_json: bool) -> Iterator[None]:
 def _journal(given: str) -> str | None:
     if not given.strip():
         raise InvalidArgument("--journal must name a file, or be off")
-    return None if given.lower() == "off" else given
+    if is_off(given):
+        return None
+    return AUTO if given.strip().lower() == AUTO else given
 
 
 def _limits(connections: int | Literal["auto"], memory: int, bandwidth: int | None) -> Limits:

@@ -15,6 +15,7 @@ from koodrive_async.cli.json_output import Failed, json_option, write_json
 from koodrive_async.cli.output import Field, as_object, name_of, quiet_option, write_items
 from koodrive_async.cli.settings import current
 from koodrive_async.cli.wording import count_text, printable, size_text
+from koodrive_async.config import is_off
 from koodrive_async.errors import ConfigurationError, RecordInUse
 from koodrive_async.models import Module
 from koodrive_async.upload.journal import SETTING, default_path
@@ -101,7 +102,7 @@ def _path() -> Path:
     if settings.journal == "auto":
         path = default_path()
     else:
-        path = None if settings.journal.lower() == "off" else Path(settings.journal)
+        path = None if is_off(settings.journal) else Path(settings.journal)
     if path is None:
         where = settings.values["journal"].where or SETTING
         raise ConfigurationError(f"{where} says that no journal is kept; --path names one")

@@ -12,6 +12,7 @@ import attrs
 import click
 
 from koodrive_async.cli.options import ConnectionsType, SecondsType, SizeType
+from koodrive_async.config import is_off
 from koodrive_async.errors import ConfigurationError
 from koodrive_async.models import Module
 
@@ -30,6 +31,8 @@ NO_PROXY_AT_ALL: Final = "none"
 PROXY_OF_ENVIRONMENT: Final = "env"
 """What it is when the environment says which: ``HTTPS_PROXY`` and the like."""
 
+_OFF: Final = "off"
+_AUTO: Final = "auto"
 _NO_URL: Final = frozenset({NO_PROXY_AT_ALL, PROXY_OF_ENVIRONMENT})
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off"})
@@ -182,7 +185,7 @@ def located(setting: Setting, value: object, folder: Path) -> object:
 
     :param folder: What they are relative to.
     """
-    if not setting.is_file or value == "off":
+    if not setting.is_file or value in {_OFF, _AUTO}:
         return value
     if isinstance(value, tuple):
         return tuple(str(folder / Path(each).expanduser()) for each in value)
@@ -204,7 +207,9 @@ def _endpoint(value: object) -> str:
 
 def _file_or_off(value: object) -> str:
     text = _text(value)
-    return "off" if text.lower() == "off" else text
+    if is_off(text):
+        return _OFF
+    return _AUTO if text.lower() == _AUTO else text
 
 
 def _proxy(value: object) -> object:

@@ -70,10 +70,15 @@ def find_network(values: Mapping[str, Value], environ: Mapping[str, str]) -> Net
             ca_file=_file(ca_file),
             client_cert=_file(certificate),
             client_key=_file(key),
-            key_password=environ.get(KEY_PASSWORD) if certificate.given else None,
+            key_password=_key_password(environ) if certificate.given else None,
             truststore=bool(truststore.value),
         ),
     )
+
+
+def _key_password(environ: Mapping[str, str]) -> str | None:
+    # a new line is what a file ends with; a space may be part of a password
+    return environ.get(KEY_PASSWORD, "").rstrip("\r\n") or None
 
 
 def _proxy(value: Value) -> str | None:

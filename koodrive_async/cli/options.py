@@ -58,7 +58,7 @@ class ConnectionsType(click.ParamType[int | Literal["auto"]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | Literal["auto"]:
         """Return it."""
-        if value == "auto":
+        if str(value).strip().lower() == "auto":
             return "auto"
         if not str(value).isdecimal() or len(str(value)) > _MOST_DIGITS or int(value) < 1:
             self.fail(f"{value!r} is neither a number from 1 nor auto", param, ctx)

@@ -15,6 +15,7 @@ from koodrive_async.cli.known_settings import SETTINGS, Source
 from koodrive_async.cli.settings import current
 from koodrive_async.cli.shell import command_line
 from koodrive_async.cli.wording import moment_text, printable
+from koodrive_async.config import is_off
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -142,7 +143,7 @@ def _is_absolute(text: str) -> bool:
 
 def _located(name: str, value: str) -> str:
     setting = SETTINGS.get(name)
-    if setting is None or not setting.is_file or value.strip().lower() == _OFF:
+    if setting is None or not setting.is_file or is_off(value):
         return value
     return _absolute(value)
 

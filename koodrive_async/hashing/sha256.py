@@ -177,7 +177,7 @@ class _Selection:
     def get(self) -> Sha256Backend:
         if self._backend is not None:
             return self._backend
-        forced = os.environ.get(_VARIABLE)
+        forced = os.environ.get(_VARIABLE, "").strip().lower() or None
         with self._lock:
             if self._backend is not None:
                 return self._backend

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from koodrive_async.config import is_off
 from koodrive_async.upload.journal_entries import (
     FileIdentity,
     SavedHash,
@@ -41,6 +42,9 @@ __all__ = [
     "identity_of_bytes",
 ]
 
+AUTO: Final = "auto"
+"""What a setting is when the journal is where the system has such files."""
+
 SETTING: Final = "KOODRIVE_JOURNAL"
 """The environment variable that names the journal, or is ``off``."""
 
@@ -50,10 +54,11 @@ _FORGOTTEN_AT_ONCE: Final = 10_000
 
 def default_path() -> Path | None:
     """Return where the journal of this user is; None when the environment turns it off."""
-    setting = os.environ.get(SETTING)
-    if setting == "off":
+    # a value that was read from a file ends with a new line
+    setting = os.environ.get(SETTING, "").strip()
+    if is_off(setting):
         return None
-    if setting:
+    if setting and setting.lower() != AUTO:
         return Path(setting).expanduser()
     from platformdirs import user_state_path  # noqa: PLC0415 - takes 20 ms
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from koodrive_async.cli.known_settings import SETTINGS
 from koodrive_async.cli.profiles import config_path
+from koodrive_async.cli.settings import read_settings
 
 
 @pytest.fixture
@@ -236,3 +238,60 @@ def test_an_argument_that_is_not_allowed_is_wrong_usage(invoke):
     assert done.exit_code == 2
     assert "--memory" in done.stderr
     assert "it must be a size" in done.stderr
+
+
+SAMPLES = {
+    "endpoint": "https://host.example",
+    "user_id": "4711",
+    "app_id": "app",
+    "proxy": "NONE",
+    "ca_file": "/ca.pem",
+    "client_cert": "/me.pem",
+    "client_key": "/me.key",
+    "truststore": "TRUE",
+    "module": "Album",
+    "connections": "AUTO",
+    "memory": "16m",
+    "bandwidth": "1M",
+    "journal": "OFF",
+    "device_name": "mine",
+    "machine_code": "mine",
+    "include": "*.jpg",
+    "exclude": "*.tmp",
+    "exclude_from": "/rules",
+    "verify": "Yes",
+    "wait": "5M",
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_variable_has_no_space_around_its_value_and_words_have_no_case(name):
+    variable, sample = SETTINGS[name].variable, SAMPLES[name]
+    has_case = name in {
+        "module",
+        "connections",
+        "memory",
+        "journal",
+        "verify",
+        "wait",
+        "truststore",
+    }
+    plain = sample.lower() if has_case or name == "proxy" else sample
+    expected = read_settings({}, environ={variable: plain}).values[name]
+    assert expected.given
+    for text in (f" {sample}\n", f"{sample}\r\n", f"{plain}\n"):
+        assert read_settings({}, environ={variable: text}).values[name] == expected
+    for text in ("", " ", "\n"):
+        assert not read_settings({}, environ={variable: text}).values[name].given
+
+
+@pytest.mark.parametrize("text", ["OFF\n", " off ", "False", "none"])
+@pytest.mark.usefixtures("environment")
+def test_a_journal_that_is_off_is_no_file(invoke, monkeypatch, tree, tmp_path, text):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    monkeypatch.setenv("KOODRIVE_JOURNAL", text)
+    assert invoke("backup", tree).exit_code == 0
+    monkeypatch.delenv("KOODRIVE_JOURNAL")
+    assert invoke("backup", tree, "--journal", text).exit_code == 0
+    assert set(tmp_path.iterdir()) == before

@@ -275,6 +275,18 @@ async def test_an_app_signature_comes_from_the_environment(scripted):
     assert scripted.request.headers["Authorization"].startswith("HMAC-SHA256 AppId=app,")
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \t\n\n"])
+async def test_values_of_the_environment_have_no_space_around_them(scripted, end):
+    # as a file has them that ends with a new line
+    scripted.replies({"code": 0})
+    environ = {**WITH_TOKEN, "KOODRIVE_ENDPOINT": scripted.url}
+    environ = {name: f" {value}{end}" for name, value in environ.items()}
+    async with KooDrive.from_env(environ | {"KOODRIVE_APP_SECRET": end}) as client:
+        await client.devices.list()
+    assert scripted.request.headers["Authorization"] == TOKEN
+    assert scripted.request.headers["X-User-Id"] == USER
+
+
 async def test_the_environment_of_the_process_is_read(koodrive_environment):
     async with KooDrive.from_env() as client:
         assert await client.devices.list() == ()

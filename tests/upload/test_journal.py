@@ -14,7 +14,7 @@ import anyio
 import attrs
 import pytest
 
-from koodrive_async import RecordInUse
+from koodrive_async import KooDrive, RecordInUse
 from koodrive_async.upload import journal as journal_module
 from koodrive_async.upload.journal import Journal, SavedUpload, default_path
 from koodrive_async.upload.journal_hashes import DAY
@@ -85,8 +85,29 @@ async def test_it_is_where_the_system_keeps_state_unless_the_environment_says_ot
     assert str(default_path()).endswith(str(Path("koodrive-async", "journal.db")))
     monkeypatch.setenv("KOODRIVE_JOURNAL", "~/mine.db")
     assert default_path() == Path.home() / "mine.db"
-    monkeypatch.setenv("KOODRIVE_JOURNAL", "off")
+    monkeypatch.setenv("KOODRIVE_JOURNAL", " ~/mine.db\n")
+    assert default_path() == Path.home() / "mine.db"
+
+
+@pytest.mark.usefixtures("koodrive_environment")
+@pytest.mark.parametrize("word", ["off", "OFF", "off\n", " Off\r\n", "none", "False", "0", "no"])
+async def test_a_word_that_keeps_no_journal_names_no_file(monkeypatch, tmp_path, word):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    monkeypatch.setenv("KOODRIVE_JOURNAL", word)
     assert default_path() is None
+    for drive in (KooDrive.from_env(), KooDrive.from_env(journal=word)):
+        async with drive:
+            assert drive.journal_path is None
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("word", ["", "\n", "auto", " AUTO\n"])
+async def test_an_empty_variable_names_no_journal(monkeypatch, word):
+    monkeypatch.delenv("KOODRIVE_JOURNAL")
+    usual = default_path()
+    monkeypatch.setenv("KOODRIVE_JOURNAL", word)
+    assert default_path() == usual
 
 
 @pytest.mark.parametrize("kind", ["off", "not open", "closed"])
