@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import anyio
 import attrs
 from anyio import to_thread
 
@@ -57,8 +58,12 @@ class Pager(Generic[T]):
     """A listing that is fetched page by page while it is iterated.
 
     ``async for item in pager`` goes over everything; while the caller works on a page, the next one
-    is already on its way. Iterating again starts again at the beginning. Leaving a loop early
-    leaves nothing running, and :attr:`cursor` tells where to go on.
+    is fetched. Iterating again starts again at the beginning. Leaving a loop early leaves nothing
+    running, and :attr:`cursor` says where to go on.
+
+    Any number of tasks may share one *iterator* (``items = aiter(pager)``): each item, or page, is
+    handed out once, and all of their loops end. An error is raised in the task whose fetch failed;
+    the next task asks for the same page again. A task that is cancelled loses nothing.
 
     :param fetch: Fetches the page at a cursor (None: the first).
     :param cursor: Where to start.
@@ -174,19 +179,27 @@ class _Walk(Generic[T]):
         self._fetch = fetch
         self._next = cursor
         self._more = True
+        self._closed = False
         self._seen: set[str | None] = set()
         self._prefetch: asyncio.Task[Page[T] | Exception] | None = None
+        self._fetching: anyio.CancelScope | None = None
+        self.turn = asyncio.Lock()
+        """Is held by the task that takes the next page: there is one at a time."""
 
     async def next(self) -> Page[T] | None:
-        """Return the next page, or None after the last."""
-        if not self._more:
+        """Return the next page, or None after the last; called by one task at a time."""
+        if not self._more or self._closed:
             return None
         if self._next in self._seen:
             raise PagingError(
                 f"the service returned the cursor {self._next!r} a second time: "
                 "the listing would never end"
             )
-        page = await self._take()
+        with anyio.CancelScope() as self._fetching:
+            page = await self._take()
+        self._fetching = None
+        if self._closed:
+            return None
         self._seen.add(self._next)
         self._next = page.next_cursor
         self._more = self._next is not None
@@ -194,12 +207,12 @@ class _Walk(Generic[T]):
 
     def look_ahead(self) -> None:
         """Begin to fetch the next page while the caller works on this one."""
-        if self._more and self._next not in self._seen:
+        if self._more and not self._closed and self._next not in self._seen:
             self._prefetch = asyncio.create_task(_outcome(self._fetch, self._next))
 
     def close(self) -> None:
-        """End the pass, and give up the page that is on its way, if any; from any thread."""
-        self._more = False
+        """End the pass, and give up the page that is being fetched ahead; from any thread."""
+        self._closed = True
         task, self._prefetch = self._prefetch, None
         if task is None or task.done():
             return
@@ -210,9 +223,11 @@ class _Walk(Generic[T]):
             loop.call_soon_threadsafe(task.cancel)
 
     async def aclose(self) -> None:
-        """End the pass, and see the page that is on its way given up."""
+        """End the pass, and see the page that is being fetched given up, by whichever task."""
         task = self._prefetch
         self.close()
+        if self._fetching is not None:
+            self._fetching.cancel()
         if task is not None:
             await asyncio.wait([task])
 
@@ -255,11 +270,12 @@ class PageIterator(Generic[T]):
         return self
 
     async def __anext__(self) -> Page[T]:
-        page = await self._walk.next()
-        if page is None:
-            raise StopAsyncIteration
-        self._walk.look_ahead()
-        self._pager._cursor = page.next_cursor  # noqa: SLF001 - the pager's own iterator
+        async with self._walk.turn:
+            page = await self._walk.next()
+            if page is None:
+                raise StopAsyncIteration
+            self._walk.look_ahead()
+            self._pager._cursor = page.next_cursor  # noqa: SLF001 - the pager's own iterator
         return page
 
     async def aclose(self) -> None:
@@ -280,13 +296,23 @@ class ItemIterator(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        while self._handed_out >= len(self._page):
-            page = await self._walk.next()
-            if page is None:
-                raise StopAsyncIteration
-            self._walk.look_ahead()
-            self._page, self._handed_out = page, 0
-            self._note_progress()
+        while not self._has_item:
+            async with self._walk.turn:
+                if self._has_item:  # of the page that another task has fetched meanwhile
+                    break
+                page = await self._walk.next()
+                if page is None:
+                    raise StopAsyncIteration
+                self._walk.look_ahead()
+                self._page, self._handed_out = page, 0
+                self._note_progress()
+        return self._take()
+
+    @property
+    def _has_item(self) -> bool:
+        return self._handed_out < len(self._page)
+
+    def _take(self) -> T:
         item = self._page.items[self._handed_out]
         self._handed_out += 1
         self._note_progress()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import (
     TYPE_CHECKING,
-    Any,
     Concatenate,
     Final,
     Generic,
@@ -21,7 +21,7 @@ from koodrive_async.sync.call import Call
 from koodrive_async.sync.facade import Facade, blocking, described_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from koodrive_async.sync.portal import Portal
     from koodrive_async.sync.relay import Relay
@@ -73,10 +73,10 @@ class ItemIterator(Iteration[T]):
 
     def __next__(self) -> T:
         with self._turn:
-            if self._items._handed_out >= len(self._items._page):  # noqa: SLF001 - of the same package
-                return super().__next__()
             # the way through the portal would cost more than all else
-            return _at_once(self._items.__anext__())
+            with suppress(IndexError):  # another thread may close it at any moment
+                return self._items._take()  # noqa: SLF001 - of the same package
+            return super().__next__()
 
 
 class PageIterator(Iteration[Page[T]]):
@@ -89,6 +89,10 @@ class Pager(Facade[aio.Pager[T]], Generic[T]):
     ``for item in pager`` goes over everything; while the caller works on a page, the next one is
     already on its way. Iterating again starts again at the beginning. Leaving a loop early leaves
     nothing running, and :attr:`cursor` tells where to go on.
+
+    Any number of threads may share one *iterator*: each item, or page, is handed out once, and all
+    of their loops end. An error is raised in one of them; the next call asks for the same page
+    again.
     """
 
     def __iter__(self) -> ItemIterator[T]:
@@ -119,16 +123,6 @@ class Pager(Facade[aio.Pager[T]], Generic[T]):
     def __repr__(self) -> str:
         told = repr(self._of).partition(":")[0]
         return f"{told}: iterate over it, or call .collect(), .first() or .to_pandas()>"
-
-
-def _at_once(work: Coroutine[Any, Any, T]) -> T:
-    """Run what has nothing to wait for."""
-    try:
-        work.send(None)
-    except StopIteration as end:
-        value: T = end.value
-        return value
-    raise AssertionError("it waits after all")
 
 
 def listing(

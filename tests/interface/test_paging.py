@@ -475,3 +475,103 @@ async def test_any_limit_fetches_what_it_needs_and_no_more(pages, limit):
         count += len(pages[needed])
         needed += 1
     assert listing.fetched == list(range(needed))
+
+
+# --- several tasks over one iterator -----------------------------------------------------------
+
+
+def iterator_of(pager, way):
+    return pager.pages() if way == "pages" else aiter(pager)
+
+
+def flat(shares, way):
+    """Return the items of what several tasks have got."""
+    got = [one for share in shares for one in share]
+    return [item for page in got for item in page] if way == "pages" else got
+
+
+async def go_over(iterator):
+    return [one async for one in iterator]
+
+
+@pytest.mark.parametrize("way", ["items", "pages"])
+@pytest.mark.parametrize("tasks", [2, 10])
+@pytest.mark.parametrize("pages", [["a", "b", "c", "d"], ["abc", "", "de", "f", ""], [""]])
+async def test_tasks_that_share_an_iterator_get_each_item_once_and_all_end(way, tasks, pages):
+    listing = Listing(*pages)
+    iterator = iterator_of(listing.pager(), way)
+    shares = await asyncio.gather(*[go_over(iterator) for _ in range(tasks)])
+    assert sorted(flat(shares, way)) == sorted(listing.items)
+    assert listing.fetched == list(range(len(pages)))
+
+
+@pytest.mark.parametrize("way", ["items", "pages"])
+async def test_one_of_several_tasks_that_is_cancelled_loses_nothing(way):
+    listing = Held("a", "b", "c")
+    pager = listing.pager()
+    iterator = iterator_of(pager, way)
+    first = await anext(iterator)
+    tasks = [asyncio.create_task(go_over(iterator)) for _ in range(3)]
+    await listing.asked.wait()
+    await a_few_turns()
+    tasks[0].cancel()  # it waits for the page, the others for their turn
+    await asyncio.wait([tasks[0]])
+    listing.let.set()
+    shares = await asyncio.gather(*tasks[1:])
+    assert sorted(flat([[first], *shares], way)) == listing.items
+    assert pager.cursor is None
+
+
+@pytest.mark.parametrize("way", ["items", "pages"])
+async def test_an_error_reaches_one_of_several_tasks_and_the_page_is_asked_for_again(way):
+    listing = Listing("a", "b", "c", errors={1: LookupError("once")})
+    iterator = iterator_of(listing.pager(), way)
+
+    async def go_over_and_mend():
+        got: list[object] = []
+        try:
+            await take(iterator, got)
+        except LookupError:
+            listing.errors.clear()
+            got.append(None)
+        return got
+
+    shares = await asyncio.gather(*[go_over_and_mend() for _ in range(3)])
+    assert [one for share in shares for one in share].count(None) == 1
+    got = [[one for one in share if one is not None] for share in shares]
+    assert sorted(flat(got, way)) == listing.items
+
+
+@pytest.mark.parametrize("way", ["items", "pages"])
+async def test_an_error_that_lasts_reaches_each_of_several_tasks(way):
+    listing = Listing("a", "b", errors={1: LookupError("always")})
+    iterator = iterator_of(listing.pager(), way)
+    ends = await asyncio.gather(*[go_over(iterator) for _ in range(3)], return_exceptions=True)
+    assert [type(end) for end in ends] == [LookupError] * 3
+
+
+@pytest.mark.parametrize("way", ["items", "pages"])
+async def test_closing_an_iterator_ends_the_loops_of_other_tasks(way):
+    listing = Held("a", "b", "c")
+    iterator = iterator_of(listing.pager(), way)
+    await anext(iterator)
+    tasks = [asyncio.create_task(go_over(iterator)) for _ in range(2)]
+    await listing.asked.wait()
+    await a_few_turns()
+    await iterator.aclose()
+    assert await asyncio.gather(*tasks) == [[], []]
+    assert listing.cancelled == 1
+    listing.let.set()
+    assert await go_over(iterator) == []
+
+
+async def test_tasks_share_an_iterator_over_the_service(client, scripted):
+    pages = [
+        {"data": [{"recordId": f"{number}"}], "code": 0, "nextCursor": f"{number + 1}"}
+        for number in range(20)
+    ]
+    scripted.replies(*pages, {"data": [], "code": 0})
+    records = aiter(client.records.list("100"))
+    shares = await asyncio.gather(*[go_over(records) for _ in range(4)])
+    ids = sorted(int(record.record_id) for share in shares for record in share)
+    assert ids == list(range(20))

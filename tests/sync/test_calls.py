@@ -11,6 +11,7 @@ import pytest
 
 import koodrive_async
 from koodrive_async import (
+    BackupIncomplete,
     FileFinished,
     InvalidArgument,
     LockRefused,
@@ -19,6 +20,7 @@ from koodrive_async import (
     Phase,
     RecordStatus,
     UploadFailure,
+    UploadItem,
 )
 from koodrive_async.sync import Devices, KooDrive, Pager
 from tests.sample import sample
@@ -281,3 +283,47 @@ def test_what_a_callback_raises_ends_the_call(drive, device_id):
         with pytest.raises(ZeroDivisionError):
             session.upload(b"x", name="x", on_progress=on_progress)
         assert session.upload(b"y", name="y").size == 1
+
+
+@pytest.mark.parametrize("way", ["items", "pages"])
+def test_threads_that_share_an_iterator_get_each_item_once_and_all_end(drive, device_id, way):
+    with drive.backup(device_id, Module.FOLDER) as session:
+        for number in range(12):
+            session.upload(b"x", name=f"{number}")
+    pager = drive.files.list(session.record.record_id, page_size=2)
+    iterator = pager.pages() if way == "pages" else iter(pager)
+    with ThreadPoolExecutor(4) as pool:
+        shares = [pool.submit(list, iterator) for _ in range(4)]
+        got = [one for share in shares for one in share.result(30)]
+    files = [file for page in got for file in page] if way == "pages" else got
+    assert sorted(file.file_name for file in files) == sorted(f"{number}" for number in range(12))
+
+
+def test_threads_that_share_a_batch_get_each_outcome_once_and_all_end(drive, device_id):
+    items = [UploadItem(source=b"%d" % number, name=f"{number}") for number in range(12)]
+    with drive.backup(device_id, Module.FOLDER) as session:
+        batch = session.upload_many(items)
+        with ThreadPoolExecutor(4) as pool:
+            shares = [pool.submit(list, batch) for _ in range(4)]
+            got = [outcome for share in shares for outcome in share.result(30)]
+    assert sorted(outcome.name for outcome in got) == sorted(f"{number}" for number in range(12))
+
+
+def test_a_loop_that_was_left_early_leaves_the_record_unfinished(drive, device_id):
+    items = [UploadItem(source=b"%d" % number, name=f"{number}") for number in range(12)]
+    session = drive.backup(device_id, Module.FOLDER)
+
+    def back_up():
+        with session:
+            for _ in session.upload_many(items):
+                break
+
+    with pytest.raises(BackupIncomplete):
+        back_up()
+    record_id = session.record.record_id
+    assert drive.records.get(record_id).status is RecordStatus.NEW
+    with drive.backup(device_id, Module.FOLDER, resume=record_id) as session:
+        for _ in session.upload_many(items):
+            break
+        session.complete_anyway()
+    assert drive.records.get(record_id).status is RecordStatus.COMPLETED
