@@ -42,7 +42,9 @@ def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
     :raises CommandNotStarted: It is no program, or may not be run.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in _WAYS_TO_SIGN_IN}
-    inherited["PATH"] = os.pathsep.join((inherited.get("PATH", os.defpath), _our_folder()))
+    inherited["PATH"] = os.pathsep.join(
+        filter(None, (inherited.get("PATH", os.defpath), _our_folder()))
+    )
     heard: list[int] = []
     process: subprocess.Popen[bytes] | None = None
 
@@ -66,7 +68,10 @@ def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _our_folder() -> str:
     # so that "koodrive" is this one where its environment has not been activated
-    return os.path.dirname(os.path.abspath(sys.argv[0]))  # noqa: PTH100, PTH120 - links stay
+    try:
+        return os.path.dirname(os.path.abspath(sys.argv[0]))  # noqa: PTH100, PTH120 - links stay
+    except OSError:
+        return ""  # relative to a working folder that has been removed
 
 
 def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -79,11 +79,11 @@ def complete_profile(
 
 
 def _profile_names() -> Iterator[str]:
-    from koodrive_async.cli.profiles import config_path, read_profiles  # noqa: PLC0415 - the same
+    from koodrive_async.cli.profiles import find_config, read_profiles  # noqa: PLC0415 - the same
     from koodrive_async.errors import ConfigurationError  # noqa: PLC0415 - the same
 
     try:
-        yield from read_profiles(config_path()).names
+        yield from read_profiles(find_config()).names
     except ConfigurationError:
         return  # it is told by the command, not while somebody types
 

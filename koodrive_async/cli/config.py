@@ -19,12 +19,13 @@ from koodrive_async.cli.known_settings import (
 )
 from koodrive_async.cli.output import Field, quiet_option, write_items
 from koodrive_async.cli.profile_file import change_default
-from koodrive_async.cli.profiles import config_path, read_profiles
+from koodrive_async.cli.profiles import config_path, find_config, read_profiles
 from koodrive_async.cli.settings import (
     ARGUMENTS,
     CHOSEN,
     read_settings,
     read_without_profile,
+    tell_of_no_home,
 )
 from koodrive_async.cli.wording import printable
 from koodrive_async.errors import ConfigurationError
@@ -78,6 +79,8 @@ def explain(ctx: click.Context, as_json: bool) -> None:
         credentials = settings.access().credentials
     except ConfigurationError as error:
         missing = missing or error
+    if settings.file is None and missing is None:
+        tell_of_no_home(settings)
     values = [*settings.values.values(), credentials]
     if as_json:
         write_json(_as_object(settings, values))
@@ -108,7 +111,10 @@ def list_(as_json: bool) -> None:
     are, separated by tabs. With --json one object: file, default, and profiles, a list of name,
     endpoint, user_id, credentials.
     """
-    profiles = read_profiles(config_path())
+    file = find_config()
+    if file is None:
+        tell_of_no_home(None)
+    profiles = read_profiles(file)
     rows = [{"name": name} | profiles.texts_of(name) for name in profiles.names]
     fields: list[Field[dict[str, str]]] = [
         Field("name", "PROFILE", _getter("name")),
@@ -118,7 +124,7 @@ def list_(as_json: bool) -> None:
     ]
     if as_json:
         listed = [{field.key: field.get(row) for field in fields} for row in rows]
-        write_json({"file": profiles.file, "default": profiles.default, "profiles": listed})
+        write_json({"file": file, "default": profiles.default, "profiles": listed})
         return
     default: Field[dict[str, str]] = Field(
         "default", "DEFAULT", lambda row: "default" if row["name"] == profiles.default else None

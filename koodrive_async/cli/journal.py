@@ -18,7 +18,7 @@ from koodrive_async.cli.wording import count_text, printable, size_text
 from koodrive_async.config import is_off
 from koodrive_async.errors import ConfigurationError, RecordInUse
 from koodrive_async.models import Module
-from koodrive_async.upload.journal import SETTING, default_path
+from koodrive_async.upload.journal import AUTO, SETTING, default_path
 from koodrive_async.upload.journal_locks import RecordLocks, locks_of
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ def journal(
     --forget.
     """
     path = path or _path()
-    if not path.exists():
+    if path is None or not path.exists():
         if as_json and not quiet:
             write_json({"path": path, "size": 0, "hashes": 0, "records": []})
-        elif not quiet:
+        elif path is not None and not quiet:
             click.echo(f"no journal at {printable(str(path))}", err=True)
         return
     locks = RecordLocks(locks_of(path.absolute()))
@@ -97,16 +97,15 @@ def journal(
     click.echo(where, err=True)
 
 
-def _path() -> Path:
+def _path() -> Path | None:
+    """Return the journal of this user; None, which has been said, where there is no home folder."""
     settings = current()
-    if settings.journal == "auto":
-        path = default_path()
-    else:
-        path = None if is_off(settings.journal) else Path(settings.journal)
-    if path is None:
+    if settings.journal == AUTO:
+        return default_path()
+    if is_off(settings.journal):
         where = settings.values["journal"].where or SETTING
         raise ConfigurationError(f"{where} says that no journal is kept; --path names one")
-    return path
+    return Path(settings.journal)
 
 
 @attrs.frozen

@@ -170,6 +170,7 @@ def check_argument(setting: Setting, value: object) -> object:
     """
     try:
         checked = setting.check(setting.from_text(value) if isinstance(value, str) else value)
+        checked = located(setting, checked)
     except ValueError:
         raise ValueError(f"it must be {setting.takes}") from None
     if isinstance(checked, ProxyUrl) and checked.has_secret:
@@ -177,23 +178,33 @@ def check_argument(setting: Setting, value: object) -> object:
             "a password is never an argument, which others on the machine can see: "
             f"{setting.variable} may have it"
         )
-    return located(setting, checked, Path.cwd())
+    return checked
 
 
-def located(setting: Setting, value: object, folder: Path) -> object:
+def located(setting: Setting, value: object, folder: Path | None = None) -> object:
     """Return a value with the files that it names as paths from the root on.
 
-    :param folder: What they are relative to.
+    :param folder: What they are relative to; the working folder by default.
+    :raises ValueError: There is no such home folder, or the working folder has been removed.
     """
     if not setting.is_file or value in {_OFF, _AUTO}:
         return value
     if isinstance(value, tuple):
-        return tuple(str(folder / Path(each).expanduser()) for each in value)
-    return str(folder / Path(str(value)).expanduser())
+        return tuple(_from_root(each, folder) for each in value)
+    return _from_root(str(value), folder)
+
+
+def _from_root(text: str, folder: Path | None) -> str:
+    try:
+        path = Path(text).expanduser()
+        # the working folder is asked for only where it counts: it may be gone
+        return str(path if path.is_absolute() else (folder or Path.cwd()) / path)
+    except (RuntimeError, OSError):
+        raise ValueError(text) from None
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError(value)
     return value.strip()
 
@@ -226,7 +237,9 @@ def _proxy(value: object) -> object:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list | tuple):
+        raise ValueError(value)  # noqa: TRY004 - like every other value that is not allowed
+    if not all(isinstance(each, str) and "\0" not in each for each in value):
         raise ValueError(value)
     return tuple(value)
 

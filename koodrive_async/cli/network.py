@@ -101,8 +101,9 @@ def check_readable(path: str, named_by: str) -> str:
     try:
         with open(path, "rb"):  # noqa: PTH123 - read by OpenSSL, which takes texts
             return path
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
         raise SettingsError(
-            f"{path}: {error.strerror}, named by {named_by}",
+            f"{path}: {why}, named by {named_by}",
             hint="koodrive config explain says where each setting comes from",
         ) from None

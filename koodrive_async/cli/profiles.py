@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PLACES: Final = ("keyring", "file")
 
+_NOWHERE: Final = Path("no configuration file")
 _PLACE: Final = "credentials"
 _SECRETS: Final = frozenset({"token", "app_secret", "password", "secret", "refresh_token"})
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -87,28 +88,55 @@ class Profiles:
 
 
 def config_path() -> Path:
-    """Return the configuration file of this user, which need not exist."""
+    """Return the configuration file of this user, which need not exist.
+
+    :raises ConfigurationError: There is no place for one.
+    """
+    file = find_config()
+    if file is None:
+        raise SettingsError(
+            "this user has no home folder, and so no configuration file", hint=f"{CONFIG} names one"
+        )
+    return file
+
+
+def find_config() -> Path | None:
+    """Return the configuration file of this user; None where the user has no home folder.
+
+    :raises ConfigurationError: The environment names one that can be nowhere.
+    """
     if named := os.environ.get(CONFIG, "").strip():
-        return Path(named).expanduser().absolute()
+        try:
+            return Path(named).expanduser().absolute()
+        except (RuntimeError, OSError):
+            raise SettingsError(
+                f"{CONFIG}={named}: the folder that this is relative to is not there",
+                hint="a path from the root on always holds",
+            ) from None
     from platformdirs import user_config_path  # noqa: PLC0415 - takes 20 ms
 
-    return user_config_path("koodrive", appauthor=False) / "config.toml"
+    try:
+        folder = user_config_path("koodrive", appauthor=False)
+    except (RuntimeError, KeyError):
+        return None
+    # "~" stays as it is where there is no home folder
+    return folder / "config.toml" if folder.is_absolute() else None
 
 
-def read_profiles(file: Path) -> Profiles:
+def read_profiles(file: Path | None) -> Profiles:
     """Read a configuration file; one that is not there has nothing in it.
 
     :raises ConfigurationError: It cannot be read, or something in it is not allowed.
     """
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        content = {} if file is None else tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         content = {}
     except OSError as error:
         raise _wrong(f"{file}: {error.strerror}") from None
     except UnicodeError:
         raise _wrong(f"{file}: it is not UTF-8") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _wrong(f"{file}: {_first_line(error)}") from None
     if unknown := sorted(content.keys() - {"default", "profiles"}):
         raise _wrong(f"{file}: unknown key {unknown[0]!r}: allowed are default and [profiles.NAME]")
@@ -119,7 +147,7 @@ def read_profiles(file: Path) -> Profiles:
         raise _wrong(
             f"{file}: default must be the name of a profile in this file, not {_shown(default)}"
         )
-    return Profiles(file=file, default=default, names=tuple(tables), tables=tables)
+    return Profiles(file=file or _NOWHERE, default=default, names=tuple(tables), tables=tables)
 
 
 def check_name(name: str) -> str:
@@ -139,7 +167,8 @@ def _checked(file: Path, profile: str, key: str, value: object) -> object:
     if setting is None:
         raise _unknown(file, profile, key)
     try:
-        value = setting.check(value)
+        # a backup is started from anywhere: relative to the file that says so
+        value = located(setting, setting.check(value), file.parent)
     except ValueError:
         shown = value if setting.can_be_shown(value) else None
         raise _not_allowed(file, profile, key, setting.takes, shown) from None
@@ -148,8 +177,7 @@ def _checked(file: Path, profile: str, key: str, value: object) -> object:
             f"{file}: [profiles.{profile}] {key}: secrets do not belong in this file",
             hint=f"take user and password out; {setting.variable} may have them",
         )
-    # a backup is started from anywhere: relative to the file that says so
-    return located(setting, value, file.parent)
+    return value
 
 
 def _unknown(file: Path, profile: str, key: str) -> SettingsError:
@@ -177,5 +205,5 @@ def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
 
 
-def _first_line(error: ValueError) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -16,7 +16,9 @@ import click
 import yarl
 
 from koodrive_async.cli.access import find_access
+from koodrive_async.cli.json_output import wants_json, write_warning
 from koodrive_async.cli.known_settings import (
+    CONFIG,
     CONNECTION,
     NETWORK,
     PROFILE,
@@ -27,7 +29,7 @@ from koodrive_async.cli.known_settings import (
     located,
 )
 from koodrive_async.cli.network import check_readable, find_network
-from koodrive_async.cli.profiles import Profile, config_path, read_profiles
+from koodrive_async.cli.profiles import Profile, find_config, read_profiles
 from koodrive_async.cli.rules import Patterns
 from koodrive_async.cli.waiting import tell_of_waits
 from koodrive_async.cli.wording import REFUSED
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 ARGUMENTS: Final = "koodrive_async.settings.arguments"
 CHOSEN: Final = "koodrive_async.settings.profile"
 _SETTINGS: Final = "koodrive_async.settings"
+_NO_HOME: Final = "koodrive_async.settings.no_home"
+_BOTH: Final = f"{CONFIG} and KOODRIVE_JOURNAL"
 PROFILE_OPTION: Final = "--profile"
 
 
@@ -70,7 +74,7 @@ def connect(
     settings = current()
     access, network = settings.access(), settings.network()
     if journal == "auto":
-        journal = settings.journal
+        journal = None if settings.file is None and not has_journal(settings) else settings.journal
     drive = KooDrive(
         access.endpoint,
         auth=access.auth,
@@ -97,18 +101,21 @@ class Settings:
     """Everything that was said, and by whom.
 
     :ivar values: All settings by name.
+    :ivar file: The configuration file; None where the user has no home folder.
     :ivar profile: The profile that was chosen.
     :ivar chosen_by: What chose it, such as ``--profile``.
     """
 
     values: Mapping[str, Value]
-    file: Path
+    file: Path | None
     profile: Profile | None
     chosen_by: str
 
     @property
     def profile_text(self) -> str:
         """The profile, in words."""
+        if self.file is None:
+            return "no profile (there is no configuration file)"
         if self.profile is None:
             return f"no profile ({self.file})"
         return f"profile {self.profile.name} ({self.file}), chosen by {self.chosen_by}"
@@ -188,7 +195,33 @@ def current() -> Settings:
     if _SETTINGS not in meta:
         meta[_SETTINGS] = read_settings(meta.get(ARGUMENTS, {}), meta.get(CHOSEN))
     settings: Settings = meta[_SETTINGS]
+    if settings.file is None:
+        tell_of_no_home(settings)
     return settings
+
+
+def has_journal(settings: Settings) -> bool:
+    """Say whether a journal is named, or this user has a place for one."""
+    from koodrive_async.upload.journal import AUTO, default_path  # noqa: PLC0415 - brings SQLite
+
+    return settings.journal != AUTO or default_path() is not None
+
+
+def tell_of_no_home(settings: Settings | None) -> None:
+    """Say once that there is no profile, nor a journal unless one is named.
+
+    :param settings: Those of the command; None where it has to do with profiles alone.
+    """
+    ctx = click.get_current_context()
+    if ctx.meta.get(_NO_HOME):
+        return
+    ctx.meta[_NO_HOME] = True
+    without = settings is not None and not has_journal(settings)
+    nor, names = (", nor a journal", _BOTH) if without else ("", CONFIG)
+    write_warning(
+        f"this user has no home folder, so there is no profile{nor}; {names} may name a file",
+        as_json=wants_json(ctx),
+    )
 
 
 def read_again(ctx: click.Context) -> None:
@@ -208,7 +241,7 @@ def read_settings(
     :param environ: The environment.
     :raises ConfigurationError: There is no such profile, or a value is not allowed.
     """
-    file = config_path()
+    file = find_config()
     chosen, by = _chosen(file, profile, environ)
     return _settings(_Said(arguments, environ, chosen, by), file)
 
@@ -220,16 +253,23 @@ def read_without_profile(
 
     :raises ConfigurationError: A value is not allowed.
     """
-    return _settings(_Said(arguments, environ, None, ""), config_path())
+    return _settings(_Said(arguments, environ, None, ""), _config_if_any())
 
 
-def _settings(said: _Said, file: Path) -> Settings:
+def _config_if_any() -> Path | None:
+    try:
+        return find_config()
+    except SettingsError:
+        return None
+
+
+def _settings(said: _Said, file: Path | None) -> Settings:
     values = {name: said.value_of(setting) for name, setting in SETTINGS.items()}
     return Settings(values=values, file=file, profile=said.profile, chosen_by=said.chosen_by)
 
 
 def _chosen(
-    file: Path, named: str | None, environ: Mapping[str, str]
+    file: Path | None, named: str | None, environ: Mapping[str, str]
 ) -> tuple[Profile | None, str]:
     profiles = read_profiles(file)
     by = PROFILE_OPTION
@@ -311,11 +351,11 @@ def _is_a_set(profile: Profile | None, chosen_by: str) -> bool:
 
 def _of_environment(setting: Setting, text: str) -> object:
     try:
-        value = setting.check(setting.from_text(text))
+        value = located(setting, setting.check(setting.from_text(text)))
     except ValueError:
         raise SettingsError(
             f"{setting.variable} must be {setting.takes}"
             + (f", not {text!r}" if setting.can_be_shown(text) else ""),
             hint="correct the variable or unset it",
         ) from None
-    return located(setting, value, Path.cwd())
+    return value

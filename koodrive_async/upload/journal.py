@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,8 @@ __all__ = [
     "identity_of_bytes",
 ]
 
+_log = logging.getLogger("koodrive_async.upload.journal_file")
+
 AUTO: Final = "auto"
 """What a setting is when the journal is where the system has such files."""
 
@@ -53,16 +56,29 @@ _FORGOTTEN_AT_ONCE: Final = 10_000
 
 
 def default_path() -> Path | None:
-    """Return where the journal of this user is; None when the environment turns it off."""
+    """Return where the journal of this user is; None when the environment turns it off.
+
+    A user without a home folder, as in a minimal container, has no journal either: that is logged.
+    """
     # a value that was read from a file ends with a new line
     setting = os.environ.get(SETTING, "").strip()
     if is_off(setting):
         return None
-    if setting and setting.lower() != AUTO:
-        return Path(setting).expanduser()
-    from platformdirs import user_state_path  # noqa: PLC0415 - takes 20 ms
+    try:
+        if setting and setting.lower() != AUTO:
+            return Path(setting).expanduser()
+        from platformdirs import user_state_path  # noqa: PLC0415 - takes 20 ms
 
-    return user_state_path("koodrive-async") / "journal.db"
+        folder = user_state_path("koodrive-async")
+    except (RuntimeError, KeyError):
+        folder = Path("~")
+    if not folder.is_absolute():  # "~" stays as it is where there is no home folder
+        _log.warning(
+            "no journal is kept: this user has no home folder; %s may name a file, or be off",
+            SETTING,
+        )
+        return None
+    return folder / "journal.db"
 
 
 class Journal:
