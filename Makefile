@@ -6,13 +6,23 @@ BENCH_READY := $(VENV)/.bench-ready
 # pyright looks at the packages of the first Python it finds, and asks an index for a newer one of itself.
 WITH_BIN := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 PATH="$(abspath $(BIN)):$$PATH"
 
-.PHONY: demo test bench soak check dist changes format clean docs
+# Processes that run tests side by side: one for each core.
+WORKERS ?= auto
+PYTHONS ?= 3.12 3.13 3.14
+
+.PHONY: demo test test-lowest test-pythons bench soak check dist changes format clean docs
 
 demo: $(READY)  ## Back up a small tree to an emulator on this machine and compare every byte.
 	$(BIN)/koodrive demo $(if $(DEMO_PATH),"$(DEMO_PATH)")
 
 test: check  ## Formatter check, linter, types, tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-lowest: $(READY)  ## The suites of the core and of the command with the lowest declared versions.
+	$(BIN)/python -m tests.environments --workers $(WORKERS) lowest
+
+test-pythons: $(READY)  ## The suites of the core with each other Python that is installed.
+	$(BIN)/python -m tests.environments --workers $(WORKERS) $(PYTHONS)
 
 bench: $(BENCH_READY)  ## Speed and memory side by side with others; ROUNDS=1 QUICK=1 for a short look.
 	$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(QUICK),--quick --results build/bench)
