@@ -126,5 +126,6 @@ def test_click_keeps_the_name_of_a_subcommand_before_it_is_invoked():
 @pytest.mark.parametrize(("path", "below"), [("build/a", True), ("build/", True), ("build", False)])
 def test_pathspec_marks_what_matched_by_the_folder_above(path, below):
     (pattern,) = GitIgnoreSpec.from_lines(["build/"]).patterns
+    assert pattern.regex is not None
     match = pattern.regex.search(path)
     assert bool(match and match["ps_d"]) == below
