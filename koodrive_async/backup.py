@@ -252,8 +252,9 @@ class BackupSession:
         """Upload the files below a folder.
 
         A record has no folders: the path relative to ``root``, with ``/``, becomes each file's
-        description. Characters that the interface forbids in names become ``_``. Symbolic links are
-        not followed; what cannot be read is reported as a failure.
+        description. Characters that the interface forbids in names become ``_``. Symbolic links
+        below the root are not followed, also when one appears after its folder was listed; what
+        cannot be read is reported as a failure.
 
         :param root: The folder.
         :param include: Patterns of files to take, as in :meth:`pathlib.PurePath.match`; all of them

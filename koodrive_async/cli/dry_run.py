@@ -152,7 +152,7 @@ def _look_at_one(item: UploadItem) -> PlannedFile | UploadFailure:
     try:
         if not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        size = _size(path)
+        size = _size(path, follow_symlinks=item.found is None)
         return PlannedFile(
             path=item.description or path.name, size=size, parts=len(plan_parts(size))
         )
@@ -160,8 +160,8 @@ def _look_at_one(item: UploadItem) -> PlannedFile | UploadFailure:
         return UploadFailure(source=path, name=path.name, error=error, description=item.description)
 
 
-def _size(path: Path) -> int:
-    status = path.stat()
+def _size(path: Path, *, follow_symlinks: bool) -> int:
+    status = path.stat(follow_symlinks=follow_symlinks)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return status.st_size

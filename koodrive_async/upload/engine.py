@@ -131,7 +131,7 @@ class Uploader:
         if item.part_size is not None:
             plan_parts(0, item.part_size)  # refuses a bad one before anything is read
         began = time.perf_counter()
-        async with open_source(item.source, means.short_work, means.memory) as content:
+        async with open_source(item.source, means.short_work, means.memory, item.found) as content:
             watch.opened(content.size)
             upload = FileUpload(
                 means=means,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from koodrive_async.errors import InvalidArgument
 from koodrive_async.models import AutoRename
 from koodrive_async.resources.arguments import check_file_name
 from koodrive_async.upload.source import Source, name_of
+
+if TYPE_CHECKING:
+    from koodrive_async.upload.folders import FoundFile
 
 
 def _policy(value: AutoRename | int) -> AutoRename:
@@ -22,7 +27,8 @@ def _policy(value: AutoRename | int) -> AutoRename:
 class UploadItem:
     """A file to upload, and how.
 
-    :param source: A path, bytes, a binary file object, or an (async) iterable of bytes.
+    :param source: A path, bytes, a binary file object or async reader, or an (async) iterable of
+        bytes.
     :param name: Name in the record; by default the name that the source brings along.
     :param description: Free text that listings return.
     :param mime_type: Media type.
@@ -30,6 +36,7 @@ class UploadItem:
     :param container_id: Id of the space; by default the service chooses.
     :param auto_rename: What to do when the name is taken.
     :param part_size: Bytes of a part; by default what :func:`plan_parts` chooses.
+    :param found: Set by a walk over a tree, whose files are opened without following links.
     """
 
     source: Source = attrs.field(repr=lambda source: f"<{type(source).__name__}>")
@@ -40,6 +47,13 @@ class UploadItem:
     container_id: str | None = None
     auto_rename: AutoRename = attrs.field(default=AutoRename.RENAME, converter=_policy)
     part_size: int | None = None
+    _found: FoundFile | None = attrs.field(default=None, repr=False, eq=False)
+
+    @property
+    def found(self) -> FoundFile | None:
+        """Where a walk over a tree found the source; None for a source that came otherwise."""
+        found = self._found
+        return found if found is not None and found.source is self.source else None
 
     def file_name(self) -> str:
         """Return the name for the record.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
 import tempfile
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
@@ -20,6 +18,7 @@ import attrs
 from koodrive_async.errors import ClientClosed, SourceChanged
 from koodrive_async.hashing import Fingerprint
 from koodrive_async.resources.files import check_length
+from koodrive_async.upload.folders import check_kind
 from koodrive_async.upload.journal import FileIdentity
 from koodrive_async.upload.streams import AsyncReader, Buffer, chunks, flat
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from koodrive_async.hashing import Fingerprinter
     from koodrive_async.threads import ThreadPool
     from koodrive_async.upload.budget import MemoryBudget
+    from koodrive_async.upload.folders import FoundFile
 
 Source = (
     str
@@ -107,19 +107,21 @@ def name_of(source: object) -> str | None:
 
 @asynccontextmanager
 async def open_source(
-    source: Source, threads: ThreadPool, memory: MemoryBudget
+    source: Source, threads: ThreadPool, memory: MemoryBudget, found: FoundFile | None = None
 ) -> AsyncIterator[Content]:
     """Open a source of any kind.
 
     :param threads: Where files are touched.
     :param memory: What small files may be kept in.
+    :param found: Where a walk over a tree found this path.
     :raises OSError: The file is missing, a folder, or may not be read; the path is in it.
+    :raises SourceChanged: What was found has become a link, or lies behind one.
     :raises InvalidArgument: It is neither bytes nor anything that gives bytes.
 
     Cancellation closes what was opened and removes what was spooled.
     """
     if isinstance(source, str | os.PathLike):
-        file = FileContent(os.fspath(source), memory)
+        file = FileContent(os.fspath(source), memory, found)
         try:
             await threads.run(file.open)
             yield file
@@ -180,13 +182,16 @@ class FileContent:
 
     A small one is read, hashed and closed at once when there is memory for it. Larger ones are read
     again when they are sent.
+
+    :param found: Where a walk found it, if one did: no link below its root is followed then.
     """
 
     fingerprint: Fingerprint | None = None
     identity: FileIdentity | None = None
 
-    def __init__(self, path: str, memory: MemoryBudget) -> None:
+    def __init__(self, path: str, memory: MemoryBudget, found: FoundFile | None = None) -> None:
         self.path = path
+        self._found = found
         self._memory = memory
         self._kept: bytes | None = None
         self._closers = ExitStack()
@@ -197,12 +202,10 @@ class FileContent:
         :raises OSError: It is missing, not a regular file, or may not be read.
         :raises SourceChanged: It was written to while it was read.
         """
-        # Looked at first: to open a pipe or a device does something to it.
-        _check_kind(self.path, os.stat(self.path).st_mode)  # noqa: PTH116 - as it was spelt
-        descriptor = os.open(self.path, _TO_READ)
+        descriptor = self._open()
         try:
             status = os.fstat(descriptor)
-            _check_kind(self.path, status.st_mode)
+            check_kind(self.path, status.st_mode)
             self._version = FileVersion.of(status)
             self.identity = self._version.of_path(self.path)
             if self.size <= SMALL and self._memory.take(self.size):
@@ -217,6 +220,13 @@ class FileContent:
         opened = open(descriptor, "rb", buffering=0)  # noqa: SIM115, PTH123 - closed by close()
         self._file = self._closers.enter_context(opened)
         self._read_at = _positional_reader(descriptor)
+
+    def _open(self) -> int:
+        if self._found is not None:
+            return self._found.open(_TO_READ)
+        # Looked at first: to open a pipe or a device does something to it.
+        check_kind(self.path, os.stat(self.path).st_mode)  # noqa: PTH116 - as it was spelt
+        return os.open(self.path, _TO_READ)
 
     def _keep(self, descriptor: int) -> None:
         """Read and hash it; few system calls, for each is a chance to lose the GIL."""
@@ -312,13 +322,6 @@ def _naming(path: str | None, remark: str | None = None) -> Iterator[None]:
         elif error.filename is None:
             error.filename = path
         raise
-
-
-def _check_kind(path: str, mode: int) -> None:
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "not a regular file; open it and pass the file", path)
 
 
 class SpooledContent:

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import attrs
 from anyio import to_thread
 
+from koodrive_async.errors import SourceChanged
 from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
+from koodrive_async.upload.folders import FoundFile, TreeFolders
 from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.paths import path_text
 from koodrive_async.upload.receipt import UploadFailure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from koodrive_async.upload.folders import Parts
 
 LeftOut = Literal["excluded file", "excluded folder", "symbolic link", "FIFO", "socket", "device"]
 """Why something below a folder is not in its backup; of an excluded folder nothing is looked at."""
@@ -46,10 +50,11 @@ async def tree_items(
     rules: TreeRules | None = None,
     left_out: Counter[LeftOut] | None = None,
     on_left_out: Callable[[str, LeftOut], object] | None = None,
-) -> AsyncIterator[UploadItem | UploadFailure]:
+) -> AsyncGenerator[UploadItem | UploadFailure, None]:
     """Walk a folder in worker threads, a folder at a time and in sorted order.
 
-    :param root: The folder. Symbolic links below it are not followed.
+    :param root: The folder, which may be a symbolic link. Those below it are not followed, also
+        when one is put there after its folder was listed.
     :param include: Patterns of files to take, as in :meth:`pathlib.PurePath.match` on the relative
         path (``*.jpg``, ``photos/*.jpg``); all by default.
     :param exclude: Patterns of files and folders to leave out.
@@ -62,28 +67,37 @@ async def tree_items(
     """
     if rules is None and (include or exclude):
         rules = _Patterns(include, exclude)
-    walk = _Walk(Path(root), rules, Counter() if left_out is None else left_out, on_left_out)
-    folders = [PurePosixPath()]
-    while folders:
-        folder = folders.pop()
-        try:
-            listing = await to_thread.run_sync(walk.listing, folder)
-        except OSError as error:
-            if folder == PurePosixPath():
-                raise
-            yield UploadFailure(
-                source=walk.top / folder,
-                name=folder.name,
-                error=error,
-                description=path_text(folder),
-            )
-            continue
-        folders += [folder / name for name in reversed(listing.folders)]
-        for name in listing.files:
-            path = folder / name
-            yield UploadItem(
-                source=walk.top / path, name=record_name(name), description=path_text(path)
-            )
+    top = Path(root)
+    tree = TreeFolders(str(top))
+    walk = _Walk(tree, rules, Counter() if left_out is None else left_out, on_left_out)
+    folders: list[Parts] = [()]
+    try:
+        while folders:
+            folder = folders.pop()
+            try:
+                listing = await to_thread.run_sync(walk.listing, folder)
+            except (OSError, SourceChanged) as error:
+                if not folder:
+                    raise
+                yield UploadFailure(
+                    source=top.joinpath(*folder),
+                    name=folder[-1],
+                    error=error,
+                    description=path_text("/".join(folder)),
+                )
+                continue
+            folders += [(*folder, name) for name in reversed(listing.folders)]
+            there, above = top.joinpath(*folder), "".join(f"{name}/" for name in folder)
+            for name in listing.files:
+                source = there / name
+                yield UploadItem(
+                    source=source,
+                    name=record_name(name),
+                    description=path_text(above + name),
+                    found=FoundFile(tree, (*folder, name), source),
+                )
+    finally:
+        tree.close()
 
 
 def record_name(name: str) -> str:
@@ -125,18 +139,19 @@ class _Listing(NamedTuple):
 class _Walk:
     """Lists one folder after the other."""
 
-    top: Path
+    tree: TreeFolders
     rules: TreeRules | None
     left_out: Counter[LeftOut]
     on_left_out: Callable[[str, LeftOut], object] | None
 
-    def listing(self, folder: PurePosixPath) -> _Listing:
+    def listing(self, folder: Parts) -> _Listing:
         """List one folder, without what is left out of it.
 
         :raises OSError: It cannot be read.
+        :raises SourceChanged: It has become a link.
         """
         found = _Listing([], [])
-        with os.scandir(self.top / folder) as entries:
+        with self.tree.opened(folder) as there, os.scandir(there) as entries:
             for entry in entries:
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if not self._takes(folder, entry.name, is_folder=is_folder):
@@ -151,15 +166,15 @@ class _Walk:
         found.folders.sort()
         return found
 
-    def _leave(self, folder: PurePosixPath, entry: os.DirEntry[str], why: LeftOut) -> None:
+    def _leave(self, folder: Parts, entry: os.DirEntry[str], why: LeftOut) -> None:
         self.left_out[why] += 1
         if self.on_left_out is not None:
-            self.on_left_out(path_text(folder / entry.name), why)
+            self.on_left_out(path_text("/".join((*folder, entry.name))), why)
 
-    def _takes(self, folder: PurePosixPath, name: str, *, is_folder: bool) -> bool:
+    def _takes(self, folder: Parts, name: str, *, is_folder: bool) -> bool:
         if self.rules is None:
             return True
-        path = str(folder / name)
+        path = "/".join((*folder, name))
         return self.rules.takes_folder(path) if is_folder else self.rules.takes_file(path)
 
 

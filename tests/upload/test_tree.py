@@ -117,17 +117,19 @@ async def test_pipes_are_left_out(tree):
 
 
 async def test_a_folder_that_cannot_be_read_is_a_failure_and_the_rest_goes_on(tree, monkeypatch):
-    scandir = os.scandir
+    open_as_usual = os.open
 
-    def refuse(path):
-        if not isinstance(path, int) and os.fspath(path).endswith("deep"):
-            raise PermissionError(13, "Permission denied", os.fspath(path))
-        return scandir(path)
+    def refuse(path, *arguments, **named):
+        if os.path.basename(path) == "deep":  # noqa: PTH119 - a name or a path
+            raise PermissionError(13, "Permission denied", path)
+        return open_as_usual(path, *arguments, **named)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     found = [item async for item in tree_items(tree)]
     failures = [item for item in found if isinstance(item, UploadFailure)]
     assert [(item.name, type(item.error)) for item in failures] == [("deep", PermissionError)]
+    assert isinstance(failures[0].error, OSError)
+    assert failures[0].error.filename == str(tree / "sub" / "deep")
     assert len(found) == 5
 
 
