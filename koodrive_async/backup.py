@@ -15,6 +15,7 @@ from koodrive_async.blocks import Block
 from koodrive_async.errors import BackupIncomplete, ClientClosed
 from koodrive_async.models import AutoRename
 from koodrive_async.resources.arguments import check_id, check_module, json_text
+from koodrive_async.sequences import check_many
 from koodrive_async.session_record import Order, SessionRecord
 from koodrive_async.tasks import task_group
 from koodrive_async.upload import (
@@ -24,6 +25,7 @@ from koodrive_async.upload import (
     UploadBatch,
     UploadItem,
     boot_id,
+    check_sources,
     tree_items,
 )
 from koodrive_async.upload.timeline import draw_session
@@ -238,7 +240,9 @@ class BackupSession:
             no space left) ends it: files on their way finish, then that error is raised. Leaving
             the loop early cancels the rest, and leaving the session raises ``BackupIncomplete``
             then. Several tasks may share one batch: each outcome goes to one of them.
+        :raises InvalidArgument: ``sources`` is itself a source, or cannot be iterated over.
         """
+        check_sources(sources)
         return self._batch(sources, on_progress)
 
     def upload_tree(
@@ -261,7 +265,10 @@ class BackupSession:
             by default.
         :param exclude: Patterns of files and folders to leave out.
         :returns: As :meth:`upload_many`; an ``OSError`` of ``root`` itself is raised.
+        :raises InvalidArgument: One pattern was given instead of a list, or an item is no string.
         """
+        include = check_many("include", include, "patterns")
+        exclude = check_many("exclude", exclude, "patterns")
         return self._batch(tree_items(root, include, exclude), on_progress)
 
     def complete_anyway(self) -> None:

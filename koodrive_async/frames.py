@@ -26,6 +26,7 @@ from typing import (
 import attrs
 
 from koodrive_async.extras import needed
+from koodrive_async.sequences import check_many
 
 with needed("to_pandas()", "pandas", "notebook"):
     import pandas as pd
@@ -68,8 +69,9 @@ def to_pandas(items: Iterable[object]) -> pd.DataFrame:
     :param items: What the rows are made of; it is gone over at once. What is no model of this
         package goes into the one column ``item``.
     :raises ModuleNotFoundError: pandas is missing (on import); the message says how to get it.
+    :raises InvalidArgument: It is no iterable, or a string, whose letters are not items.
     """
-    return frame_of(list(items), None)
+    return frame_of(check_many("items", items, "items", object), None)
 
 
 def frame_of(items: Values, model: type[Any] | None) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args, get_type_
 import attrs
 
 from koodrive_async.emulator.questions import QUESTIONS
+from koodrive_async.sequences import check_many
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -173,7 +174,7 @@ class Dialect:
         :raises ValueError: A name or a value does not exist; the message lists those that do.
         """
         given: dict[str, Any] = {}
-        for setting in settings:
+        for setting in check_many("settings", settings, "settings"):
             name, equals, value = setting.partition("=")
             name = name.strip().replace("-", "_")
             if name not in cls.choices():

@@ -66,6 +66,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import attrs
 
 from koodrive_async.emulator.fault import Fault
+from koodrive_async.sequences import check_many
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -86,7 +87,7 @@ class Faults:
     def __init__(self, rules: Iterable[Fault] = (), *, seed: int = 0) -> None:
         self._mutex = threading.Lock()
         self._random = random.Random(seed)  # noqa: S311 - chance for tests, nothing to keep secret
-        self._rules: list[Fault] = list(rules)
+        self._rules: list[Fault] = [*check_many("rules", rules, "Fault", Fault)]
         self._matched: Counter[Fault] = Counter()
         self._hits: Counter[Fault] = Counter()
 
@@ -94,9 +95,10 @@ class Faults:
     def parse(cls, rules: Iterable[str], *, seed: int = 0) -> Faults:
         """Read rules of the grammar at the top of this module.
 
-        :raises ValueError: for the first rule that does not follow it.
+        :raises ValueError: for the first rule that does not follow it, and for one rule that is no
+            list of them.
         """
-        return cls([Fault.parse(rule) for rule in rules], seed=seed)
+        return cls([Fault.parse(rule) for rule in check_many("rules", rules, "rules")], seed=seed)
 
     def add(self, *rules: Fault) -> None:
         """Put rules in force; the count of an equal earlier rule goes on."""

@@ -21,6 +21,7 @@ from koodrive_async.emulator.service import (
     Clock,
     Settings,
 )
+from koodrive_async.sequences import check_many
 
 if TYPE_CHECKING:
     import os
@@ -88,6 +89,8 @@ class Emulator:
         clock: Clock = time.time,
         dialect: Dialect | None = None,
     ) -> None:
+        users = check_many("users", users, "user ids")
+        containers = check_many("containers", containers, "container ids")
         if not users or not containers:
             raise ValueError("there must be at least one user and one container")
         self.dialect: Dialect = Dialect() if dialect is None else dialect
@@ -101,7 +104,7 @@ class Emulator:
         self._directory = Path(directory)
         self._host = host
         self._ports = (port, object_port)
-        self._users = tuple(users)
+        self._users = users
         self._ssl_context = ssl_context
         self._clock = clock
         self._settings = Settings(
@@ -110,7 +113,7 @@ class Emulator:
             token_seconds=token_seconds,
             min_part_size=min_part_size,
             etags=etags,
-            containers=tuple(containers),
+            containers=containers,
             configs=dict(configs),
             dialect=self.dialect,
         )

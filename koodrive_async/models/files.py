@@ -9,6 +9,7 @@ from enum import IntEnum
 import attrs
 
 from koodrive_async import html
+from koodrive_async.sequences import check_many
 
 ProofOf = Callable[[str], Awaitable[str | None]]
 """Computes the proof code for the header value (``originValue``) of the request that carries it."""
@@ -45,11 +46,11 @@ class MultiPartInfo:
 
 
 def _as_parts(parts: Iterable[MultiPartInfo]) -> tuple[MultiPartInfo, ...]:
-    return tuple(parts)
+    return check_many("multi_parts", parts, "MultiPartInfo", MultiPartInfo)
 
 
 def _as_ids(ids: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if ids is None else tuple(ids)
+    return None if ids is None else check_many("parent_folder", ids, "ids")
 
 
 @attrs.frozen(kw_only=True)

@@ -18,6 +18,7 @@ from koodrive_async.models import (
 from koodrive_async.paging import Pager, check_page_request
 from koodrive_async.resources.arguments import check_batch, check_file_name, check_pattern
 from koodrive_async.resources.listing import fetch_page
+from koodrive_async.sequences import check_many
 from koodrive_async.transport.call import Call, check_id, path
 from koodrive_async.transport.wire import Json, Refused, entities, nothing, structure, whole
 
@@ -96,8 +97,9 @@ class Files:
         :param parts: The parts as they were announced, with offset and midstate.
         :returns: Parts with ``upload_url``, in any order.
         :raises UploadTaskGone: The service no longer knows this upload.
-        :raises InvalidArgument: No parts are given.
+        :raises InvalidArgument: No parts are given, or it is no list of parts.
         """
+        parts = check_many("parts", parts, "MultiPartInfo", MultiPartInfo)
         if not parts:
             raise InvalidArgument("parts must have at least one item")
         call = Call(
@@ -152,10 +154,11 @@ class Files:
 
         :param container_id: The space they are in, from the answer to creating them.
         :returns: A link or a reason for each file: some may fail although the call succeeds.
-        :raises InvalidArgument: There are no ids or more than 100.
+        :raises InvalidArgument: There are no ids or more than 100, or it is one id, no list.
         :raises ConfigurationError: The service speaks https and gave a link without TLS, to a host
             that ``KooDrive(allow_plain_part_urls=...)`` does not name.
         """
+        file_ids = check_many("file_ids", file_ids, "ids")
         check_batch("file_ids", len(file_ids))
         call = Call(
             method="POST",

@@ -12,6 +12,7 @@ from koodrive_async.paging import Pager, check_page_request
 from koodrive_async.resources.arguments import check_module, json_text
 from koodrive_async.resources.listing import fetch_page
 from koodrive_async.resources.record_creation import RecordCreation
+from koodrive_async.sequences import check_many
 from koodrive_async.transport.call import Call, check_id, path
 from koodrive_async.transport.wire import entity, nothing
 
@@ -109,6 +110,7 @@ class Records:
     ) -> RecordCreation:
         """Return :meth:`create_once` as something that may be run again after it was cancelled."""
         text = json_text(properties)
+        known = frozenset(check_many("known", known, "ids"))
 
         async def create(lock_id: str) -> BackupRecord:
             return await self.create(device_id, module, lock_id=lock_id, properties=text)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from koodrive_async.errors import InvalidArgument
 from koodrive_async.models import AddedScopes, DeletedScopes, Module, NewScope, Scope
 from koodrive_async.resources.arguments import check_batch, check_module
+from koodrive_async.sequences import check_many
 from koodrive_async.transport.call import Call, check_id, path
 from koodrive_async.transport.wire import entities, whole
 
@@ -44,8 +45,10 @@ class Scopes:
         """Add up to 100 scopes (page ``batchAddBackupScope``).
 
         :returns: What was added and what was not: look at ``failed``.
-        :raises InvalidArgument: A path breaks its rule, or there are none or more than 100.
+        :raises InvalidArgument: A path breaks its rule, there are none or more than 100, or it is
+            no list of scopes.
         """
+        scopes = check_many("scopes", scopes, "NewScope", NewScope)
         check_batch("scopes", len(scopes))
         for scope in scopes:
             _check_scope(scope)
@@ -61,8 +64,9 @@ class Scopes:
         """Delete up to 100 scopes (page ``batchDeleteBackupScope``).
 
         :returns: What was deleted and what was not: a part may fail although the call succeeds.
-        :raises InvalidArgument: There are none or more than 100.
+        :raises InvalidArgument: There are none or more than 100, or it is one id, no list.
         """
+        ids = check_many("ids", ids, "ids")
         check_batch("ids", len(ids))
         call = Call(
             method="DELETE",

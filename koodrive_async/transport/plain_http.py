@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from koodrive_async.errors import ConfigurationError
+from koodrive_async.errors import ConfigurationError, InvalidArgument
+from koodrive_async.sequences import check_many
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,8 +28,10 @@ def plain_hosts(setting: str, hosts: Collection[str]) -> frozenset[str]:
     :param hosts: Names or addresses, each alone or with ``:port``.
     :raises ConfigurationError: It is one text instead of several, or an item is no host.
     """
-    if isinstance(hosts, str | bytes) or not all(isinstance(host, str) for host in hosts):
-        raise ConfigurationError(f"{setting} must be a sequence of host names, such as ('host',)")
+    try:
+        hosts = check_many(setting, hosts, "host names")
+    except InvalidArgument as error:
+        raise ConfigurationError(str(error)) from None
     for host in hosts:
         if not host.strip() or any(mark in host for mark in "/@*,") or not host.isascii():
             raise ConfigurationError(

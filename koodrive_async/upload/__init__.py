@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from koodrive_async.upload.batch import Batches, UploadBatch
+from koodrive_async.upload.batch import Batches, UploadBatch, check_sources
 from koodrive_async.upload.delivery import Destination
 from koodrive_async.upload.engine import Uploader
 from koodrive_async.upload.events import (
@@ -63,6 +63,7 @@ __all__ = [
     "UploadReceipt",
     "Uploader",
     "boot_id",
+    "check_sources",
     "default_path",
     "path_from_text",
     "path_text",

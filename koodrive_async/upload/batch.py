@@ -78,7 +78,6 @@ class UploadBatch:
     :param group: Where the work runs.
     :param batches: The batches of the session, which this one becomes one of.
     :param on_failed_before: Told of failures that came instead of a source.
-    :raises InvalidArgument: ``sources`` is itself a source.
     """
 
     def __init__(
@@ -92,12 +91,10 @@ class UploadBatch:
         on_failed_before: Callable[[UploadFailure], None] = _nothing,
     ) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._was_closed = True
-        _check_sources(sources)
+        self._was_closed = False
         self._group = group
         self._work = _Work(sources, upload, at_a_time, on_failed_before)
         batches.add(self._work)
-        self._was_closed = False
 
     def __aiter__(self) -> Self:
         return self
@@ -318,7 +315,11 @@ def _size_of(sources: object) -> int | None:
     return len(sources) if isinstance(sources, list | tuple | set | frozenset) else None
 
 
-def _check_sources(sources: object) -> None:
+def check_sources(sources: object) -> None:
+    """Refuse what is not many sources.
+
+    :raises InvalidArgument: It is itself a source, or cannot be iterated over.
+    """
     if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike):
         kind = type(sources).__name__
         raise InvalidArgument(

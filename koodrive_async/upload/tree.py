@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from koodrive_async.errors import SourceChanged
 from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
+from koodrive_async.sequences import check_many
 from koodrive_async.upload.folders import FoundFile, TreeFolders
 from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.paths import path_text
@@ -65,6 +66,8 @@ async def tree_items(
         (a record has no folders), and a failure for each folder that cannot be read.
     :raises OSError: ``root`` itself is missing or not a folder.
     """
+    include = check_many("include", include, "patterns")
+    exclude = check_many("exclude", exclude, "patterns")
     if rules is None and (include or exclude):
         rules = _Patterns(include, exclude)
     top = Path(root)
