@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 
 from koodrive_async.cli.interruption import hear_signals, leave, restore
+from koodrive_async.cli.streams import guarded_streams
 
 __all__ = ["main"]
 
@@ -15,22 +15,14 @@ _EXTRA = frozenset({"click", "pathspec", "rich", "tomlkit"})
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    _open_closed_streams()
     before = hear_signals(leave)
     try:
-        _run()
+        with guarded_streams():
+            _run()
     finally:
         # nothing is left to do that a signal could interrupt
         kept = (signal.SIG_IGN, None)
         restore({number: signal.SIG_DFL for number, was in before.items() if was not in kept})
-
-
-def _open_closed_streams() -> None:
-    """Let nothing else get the numbers of the standard streams: it would be written into."""
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:
-            mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - no path, and for good
 
 
 def _run() -> None:

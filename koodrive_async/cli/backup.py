@@ -33,7 +33,7 @@ from koodrive_async.cli.resuming import RepeatableCommand, called_again
 from koodrive_async.cli.rules import left_out_text, read_rules
 from koodrive_async.cli.running import run
 from koodrive_async.cli.settings import connect, current
-from koodrive_async.cli.wording import count_text, printable
+from koodrive_async.cli.wording import ADRIFT, count_text, printable
 from koodrive_async.config import Limits, Timeouts, is_off
 from koodrive_async.errors import InvalidArgument
 from koodrive_async.upload.journal import AUTO
@@ -232,7 +232,7 @@ def _root(path: Path) -> str:
     try:
         return os.path.abspath(path)  # noqa: PTH100 - links are not followed, as in the journal
     except FileNotFoundError:
-        raise click.UsageError(f"{path}: the folder in which this runs has been removed") from None
+        raise click.UsageError(f"{printable(str(path))}: {ADRIFT}") from None
 
 
 def _refuse_what_is_no_file(path: Path) -> None:

@@ -185,7 +185,8 @@ def located(setting: Setting, value: object, folder: Path | None = None) -> obje
     """Return a value with the files that it names as paths from the root on.
 
     :param folder: What they are relative to; the working folder by default.
-    :raises ValueError: There is no such home folder, or the working folder has been removed.
+    :raises ValueError: There is no such home folder.
+    :raises FileNotFoundError: A path is relative to the working folder, which has been removed.
     """
     if not setting.is_file or value in {_OFF, _AUTO}:
         return value
@@ -199,7 +200,7 @@ def _from_root(text: str, folder: Path | None) -> str:
         path = Path(text).expanduser()
         # the working folder is asked for only where it counts: it may be gone
         return str(path if path.is_absolute() else (folder or Path.cwd()) / path)
-    except (RuntimeError, OSError):
+    except RuntimeError:
         raise ValueError(text) from None
 
 

@@ -16,6 +16,7 @@ from koodrive_async.cli.settings import current
 from koodrive_async.cli.shell import command_line
 from koodrive_async.cli.wording import moment_text, printable
 from koodrive_async.config import is_off
+from koodrive_async.upload.journal import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _ARGUMENTS: Final = "koodrive_async.arguments"
 _IN_FRONT_TOO: Final = {"quiet": "--quiet", "as_json": "--json"}
-_OFF: Final = "off"
 
 
 def named(record: BackupRecord) -> str:
@@ -133,7 +133,7 @@ def _of_environment(typed: set[str]) -> Iterator[str]:
     }
     for name, value in values.items():
         text = os.environ.get(SETTINGS[name].variable, "").strip()
-        if name not in typed and text.lower() != _OFF and not _is_absolute(text):
+        if name not in typed and not is_off(text) and text != AUTO and not _is_absolute(text):
             yield from (SETTINGS[name].option, str(value))
 
 
@@ -143,9 +143,10 @@ def _is_absolute(text: str) -> bool:
 
 def _located(name: str, value: str) -> str:
     setting = SETTINGS.get(name)
-    if setting is None or not setting.is_file or is_off(value):
+    if setting is None or not setting.is_file or is_off(value) or value == AUTO:
         return value
-    return _absolute(value)
+    # "~" stands for the home folder in settings, and is read so again
+    return value if value.startswith("~") and not setting.takes_many else _absolute(value)
 
 
 def _absolute(path: str) -> str:

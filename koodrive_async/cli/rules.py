@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 import shlex
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -26,6 +28,16 @@ _THROUGH_A_FOLDER: Final = "ps_d"
 """The group of pathspec's expressions that has matched where only a folder above did."""
 
 _KINDS: Final[tuple[LeftOut, ...]] = get_args(LeftOut)
+
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+_LINE_END: Final = re.compile("\r\n|\n|\r")
 
 _WILD: Final = frozenset("*?[")
 
@@ -134,7 +146,7 @@ def read_rules(
 
     :param standing: What holds before anything is typed.
     :returns: None when everything is taken.
-    :raises click.UsageError: A pattern is none.
+    :raises click.UsageError: A pattern is none, or a file with patterns is no text.
     :raises OSError: A file with patterns cannot be read.
     """
     own = [folder / IGNORE_FILE] if _has_own(folder) else []
@@ -201,12 +213,34 @@ def _exclusions_in(files: Iterable[Path]) -> Iterator[_Exclusion]:
 
 
 def _exclusions_of(file: Path) -> Iterator[_Exclusion]:
-    # names need not be UTF-8, and then a pattern for them is not either
-    text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    lines = (line.removesuffix("\r") for line in text.split("\n"))
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_LINE_END.split(_text_of(file)), start=1):
+        # a mark in front of a later line is what putting files together leaves
+        line = line.removeprefix("\ufeff")  # noqa: PLW2901 - it is the same line
         if line.strip() and not line.startswith("#"):
             yield _exclusion(line, line, f"{printable(str(file))}, line {number}")
+
+
+def _text_of(file: Path) -> str:
+    """Return the text of a file with patterns.
+
+    What is not understood is refused: a pattern in another encoding would match nothing, and what
+    it is to leave out would be backed up.
+
+    :raises click.UsageError: It is no text in UTF-8, nor in UTF-16 or UTF-32 with its mark.
+    """
+    content = file.read_bytes()
+    # the mark of UTF-32 begins with that of UTF-16
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise click.UsageError(
+            f"{printable(str(file))}: patterns are read as UTF-8 (or UTF-16 with a byte order "
+            "mark), which this file is not: save it as UTF-8"
+        )
+    return text
 
 
 def _exclusion(line: str, text: str, where: str) -> _Exclusion:

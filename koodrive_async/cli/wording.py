@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import click
@@ -34,6 +35,9 @@ __all__ = [
 
 REFUSED: Final = "koodrive_async.refused"
 """Where a command says what helps when the service refuses its credentials."""
+
+
+ADRIFT: Final = "the working folder of the command has been removed: name files by absolute paths"
 
 
 def speed_text(size: int, seconds: float) -> str:
@@ -84,8 +88,7 @@ _HINTS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 def reason(error: BaseException) -> str:
     """Return what went wrong, in one line."""
     if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename is not None else ""
-        return printable(f"{where}{error.strerror}")
+        return printable(_of_the_system(error, error.strerror))
     if isinstance(error, LockRefused):
         return printable(error.msg)
     if isinstance(error, KeyboardInterrupt):
@@ -95,6 +98,20 @@ def reason(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         return printable(error.format_message().removesuffix(".").replace("\n\t", " "))
     return printable(_without_class(error) or type(error).__name__)
+
+
+def _of_the_system(error: OSError, words: str) -> str:
+    if error.filename is not None:
+        return f"{error.filename}: {words}"
+    return ADRIFT if isinstance(error, FileNotFoundError) and _is_adrift() else words
+
+
+def _is_adrift() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False
 
 
 def _without_class(error: BaseException) -> str:

@@ -28,6 +28,12 @@ def invoke():
     return run
 
 
+@pytest.fixture(autouse=True)
+def buffered_streams(monkeypatch):
+    """A child's streams are buffered, as they are for users, whatever those of the tests are."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+
 @pytest.fixture
 def environment(koodrive_environment, monkeypatch):
     """An emulator is in the environment, for this process and its children."""

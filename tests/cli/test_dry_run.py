@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_looked_into_is_named_itself(invoke, tree, tmp_p
     gone.rmdir()
     done = invoke("backup", ".", "--dry-run")
     assert done.exit_code == 2
-    assert "error: .: the folder in which this runs has been removed" in done.stderr
+    assert "error: .: the working folder of the command has been removed" in done.stderr
     monkeypatch.chdir(tmp_path)
 
 

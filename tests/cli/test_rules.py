@@ -212,9 +212,59 @@ def test_names_may_be_anything(root):
     before = taken(root, None)
     after = taken(root, rules_of(root, exclude=["odd*"]))
     assert len(before - after) == 1
-    (root / ".koodriveignore").write_bytes(b"odd \xff*\n")
+    assert taken(root, rules_of(root, exclude=[os.fsdecode(b"odd \xff*")])) == after
+    (root / ".koodriveignore").write_bytes(b"odd ?*\n")
     assert taken(root, rules_of(root)) == after | {".koodriveignore"}
     assert taken(root, rules_of(root, include=["*name.txt"])) == set()
+
+
+LINES = "# 私密\n*.raw\n!2025/\nphotos/2025/2.jpg\n"
+KEPT = set(FILES) - {name for name in FILES if name.endswith(".raw")} - {"photos/2025/2.jpg"}
+MARK = "\ufeff"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINES.encode(),
+        LINES.replace("\n", "\r\n").encode(),
+        LINES.replace("\n", "\r").encode(),
+        (MARK + LINES).encode(),
+        (MARK + "# one\n" + MARK + LINES).encode(),
+        (MARK + LINES).encode("utf-16-le"),
+        (MARK + LINES.replace("\n", "\r\n")).encode("utf-16-be"),
+        (MARK + LINES).encode("utf-32-le"),
+        (MARK + LINES).encode("utf-32-be"),
+    ],
+)
+def test_a_file_with_patterns_may_come_from_another_system(root, content):
+    (root / ".koodriveignore").write_bytes(content)
+    assert taken(root, rules_of(root)) == KEPT | {".koodriveignore"}
+    (root / ".koodriveignore").unlink()
+    elsewhere = root.parent / "patterns"
+    elsewhere.write_bytes(content)
+    assert taken(root, rules_of(root, exclude_from=[elsewhere])) == KEPT
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "*.pem\n".encode("utf-16-le"),
+        "*.pem\n".encode("utf-16-be"),
+        (MARK + "*.pem\n").encode("utf-16-le")[:-1],
+        "*.pem\n".encode("utf-32-le"),
+        "私密/\n".encode("gb18030"),
+        "été.*\n".encode("latin-1"),
+        b"*.pem\0\n",
+        b"\xef\xbb\xbf*.pem\n\xff\n",
+    ],
+)
+def test_a_file_with_patterns_that_cannot_be_read_as_text_is_refused(invoke, root, content):
+    (root / "key.pem").write_text("secret")
+    (root / ".koodriveignore").write_bytes(content)
+    done = invoke("backup", root, "--dry-run")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"error: {root}/.koodriveignore: patterns are read as UTF-8" in done.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are none")
