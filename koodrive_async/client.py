@@ -32,6 +32,7 @@ from koodrive_async.transport.auth import AppSignature, Auth, BearerToken, check
 from koodrive_async.transport.clock import Clock, ServiceTime, SystemClock
 from koodrive_async.transport.dialing import USER_AGENT, Dialer
 from koodrive_async.transport.http import InterfaceHttp, open_session
+from koodrive_async.transport.outage import Outage
 from koodrive_async.transport.plain_http import (
     ALLOW_PLAIN_HTTP,
     ALLOW_PLAIN_PART_URLS,
@@ -135,6 +136,7 @@ class KooDrive:
         rate = self.limits.requests_per_second
         self._budget = budget = RetryBudget(self.retry.per_second)
         self._telemetry: Telemetry | Literal["auto"] | None = telemetry
+        outage = Outage("the service", clock, self.retry.outage, once_reached=True)
         plain = PlainHttp(
             services=plain_hosts(ALLOW_PLAIN_HTTP, allow_plain_http),
             stores=plain_hosts(ALLOW_PLAIN_PART_URLS, allow_plain_part_urls),
@@ -152,8 +154,10 @@ class KooDrive:
             budget=budget,
             dialer=self._dialer,
             plain=plain,
+            outage=outage,
         )
         attempts = partial(Attempts, self.retry, clock, budget, repeatable=True)
+        waiting, waiting_attempts = self._http.waiting(), partial(attempts, outage=outage)
         self.devices: Devices = Devices(self._http, attempts)
         self.configs: Configs = Configs(self._http)
         self.scopes: Scopes = Scopes(self._http)
@@ -163,8 +167,10 @@ class KooDrive:
         self.files: Files = Files(self._http)
         self.spaces: Spaces = Spaces(self._http)
         self.tokens: Tokens = Tokens(self._http)
+        self._records_of_sessions = Records(waiting, waiting_attempts)
+        self._files_of_sessions = Files(waiting)
         self._uploader = Uploader(
-            self.files,
+            self._files_of_sessions,
             limits=self.limits,
             timeouts=self.timeouts,
             retry=self.retry,
@@ -174,6 +180,7 @@ class KooDrive:
             verify=verify_parts,
             dialer=self._dialer,
             plain=plain if self._http.speaks_tls else None,
+            outage=outage,
         )
         self._journal = journal
         self._records_begun: set[str] = set()
@@ -341,8 +348,8 @@ class KooDrive:
             account=self._account,
             begun_before=self._records_begun,
             locks=self.locks,
-            records=self.records,
-            files=self.files,
+            records=self._records_of_sessions,
+            files=self._files_of_sessions,
             uploader=self._uploader,
             blocks=self._blocks,
         )

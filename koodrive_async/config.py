@@ -60,6 +60,9 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 _RATE = optional(and_(gt(0.0), lt(math.inf)))
 _REPEATS: float | None = 10.0
+_ATTEMPTS = 7
+_BASE_DELAY = 0.5
+_OUTAGE = 900.0
 
 
 @attrs.frozen(kw_only=True)
@@ -124,15 +127,27 @@ class RetryPolicy:
     :param base_delay: Upper bound of the first wait, in seconds.
     :param max_delay: Upper bound of every wait, in seconds.
     :param max_retry_after: A longer ``Retry-After`` ends the attempts instead, in seconds.
+    :param outage: How long a backup session waits, beyond ``attempts``, while the service that it
+        has reached before or the object store cannot be reached at all, in seconds from the
+        beginning of the outage; 0 does not wait. By default 15 minutes, and 0 where ``attempts`` or
+        ``base_delay`` are less than by default: who wants to know soon does not wait for long.
+        Calls outside a session, and ``attempts=1``, never wait.
     :param per_second: Repeated requests per second of one client, all parts and calls together, so
         that what failed at the same time does not come back at the same time; None for no limit.
     """
 
-    attempts: int = attrs.field(default=7, validator=_whole(1))
-    base_delay: float = attrs.field(default=0.5, validator=_seconds_or_none)
+    attempts: int = attrs.field(default=_ATTEMPTS, validator=_whole(1))
+    base_delay: float = attrs.field(default=_BASE_DELAY, validator=_seconds_or_none)
     max_delay: float = attrs.field(default=20.0, validator=_seconds_or_none)
     max_retry_after: float = attrs.field(default=120.0, validator=_seconds_or_none)
+    outage: float = attrs.field(validator=_seconds_or_none)
     per_second: float | None = attrs.field(default=_REPEATS, validator=_RATE)
+
+    @outage.default
+    def _outage(self) -> float:
+        patient = _is_number(self.attempts) and self.attempts >= _ATTEMPTS
+        unhurried = _is_number(self.base_delay) and self.base_delay >= _BASE_DELAY
+        return _OUTAGE if patient and unhurried else 0.0
 
 
 @attrs.frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import random
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from koodrive_async.transport.auth import Auth, Credential
     from koodrive_async.transport.call import BodyFrom
     from koodrive_async.transport.clock import Clock, ServiceTime
+    from koodrive_async.transport.outage import Outage
     from koodrive_async.transport.wire import Reader
 
 T = TypeVar("T")
@@ -62,6 +64,7 @@ class InterfaceHttp:
     :param pace: Limits the calls per second, repeated ones included, urgent ones not.
     :param budget: Spaces repeated calls, urgent ones not; one of its own by default.
     :param dialer: Knows the proxies; by default there are none.
+    :param outage: Follows whether the service can be reached.
     :param plain: Hosts that may be spoken to without TLS; by default this machine only.
     :raises ConfigurationError: The endpoint is no URL, or would carry credentials without TLS.
     """
@@ -80,6 +83,7 @@ class InterfaceHttp:
         budget: RetryBudget | None = None,
         dialer: Dialer | None = None,
         plain: PlainHttp | None = None,
+        outage: Outage | None = None,
     ) -> None:
         self._origin, self._base_path, self._host = _split_endpoint(endpoint)
         self._place = tls, host, port = _place(self._origin)
@@ -98,8 +102,9 @@ class InterfaceHttp:
         self._dialer = dialer or Dialer()
         # trace ids are no secret: they need only be different
         self._random = random.Random()  # noqa: S311 - the same reason
-        self._session: aiohttp.ClientSession | None = None
-        self._home: Home | None = None
+        self._outage = outage
+        self._waits = False
+        self._door = _Door()
 
     @property
     def speaks_tls(self) -> bool:
@@ -121,8 +126,14 @@ class InterfaceHttp:
 
     def use(self, session: aiohttp.ClientSession | None) -> None:
         """Send through this session from now on, in this event loop; None closes the door."""
-        self._session = session
-        self._home = None if session is None else Home()
+        self._door.session = session
+        self._door.home = None if session is None else Home()
+
+    def waiting(self) -> InterfaceHttp:
+        """Return this, with calls that wait for the end of an outage."""
+        patient = copy.copy(self)
+        patient._waits = True  # noqa: SLF001 - its own
+        return patient
 
     async def send(self, call: Call, reader: Reader[T]) -> T:
         """Send a call until it is answered or repeating it would be unsafe or pointless.
@@ -171,7 +182,14 @@ class InterfaceHttp:
 
     def _attempts(self, call: Call) -> Attempts:
         budget = RetryBudget(None) if call.urgent else self._budget
-        return Attempts(self._retry, self._clock, budget, repeatable=call.repeatable)
+        return Attempts(
+            self._retry,
+            self._clock,
+            budget,
+            repeatable=call.repeatable,
+            outage=self._outage,
+            waits=self._waits and not call.urgent,
+        )
 
     async def _wait_for_turn(self, pace: Pace) -> None:
         if not (wait := pace.delay(1)):
@@ -265,10 +283,18 @@ class InterfaceHttp:
         return headers
 
     def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None or self._home is None:
+        door = self._door
+        if door.session is None or door.home is None:
             raise ClientClosed("this client is not open: use it inside 'async with KooDrive(...)'")
-        self._home.check()
-        return self._session
+        door.home.check()
+        return door.session
+
+
+class _Door:
+    """What a client sends through while it is open, the same for all that send for it."""
+
+    session: aiohttp.ClientSession | None = None
+    home: Home | None = None
 
 
 # --- sessions ----------------------------------------------------------------------------------

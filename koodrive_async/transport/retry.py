@@ -19,16 +19,32 @@ from koodrive_async.errors import (
     UntrustedCertificate,
 )
 from koodrive_async.pace import Pace
+from koodrive_async.transport.outage import is_outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from koodrive_async.config import RetryPolicy
     from koodrive_async.transport.clock import Clock
+    from koodrive_async.transport.outage import Outage
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-RETRYABLE_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+RETRYABLE_STATUS = frozenset(
+    {
+        408,  # the request came too slowly
+        425,  # too early
+        429,  # too many requests
+        500,
+        502,  # these three and the following are a gateway's: it got nothing from behind it
+        503,
+        504,
+        509,  # bandwidth exceeded
+        *range(520, 531),  # content delivery networks: their origin failed, or was not reached
+        598,
+        599,
+    }
+)
 RETRYABLE_CODES = frozenset(
     {
         "13000201",  # INNER_INVOKE_FAILURE
@@ -45,6 +61,9 @@ TOO_MANY_REQUESTS = 429
 
 BURST = 10
 """Repeated requests that may go at once, after a time without."""
+
+LEAST_PAUSE = 1.0
+"""Seconds between two attempts of a request that waits for the end of an outage, at least."""
 
 KEPT_ATTEMPTS = 20
 """Attempts that the history on an exception goes back."""
@@ -92,6 +111,8 @@ class Attempts:
 
     :param repeatable: Whether sending it twice does what sending it once does.
     :param name: What the request is about, for the log.
+    :param outage: Of the place that the request is for, if that is followed.
+    :param waits: Whether the end of an outage is waited for, beyond the attempts of the policy.
     :param pick: Chooses a number between two.
     :ivar number: Of the attempt that is being made, from 1.
     """
@@ -104,6 +125,8 @@ class Attempts:
         *,
         repeatable: bool,
         name: str = "",
+        outage: Outage | None = None,
+        waits: bool = True,
         pick: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.number: int = 1
@@ -113,6 +136,13 @@ class Attempts:
         self._repeatable = repeatable
         self._name = name
         self._pick = pick
+        self._outage = outage
+        self._waits = waits and policy.attempts > 1
+        self._failing_since: float | None = None
+        self._failed_at = 0.0
+        self._ended = 0 if outage is None else outage.ended
+        self._waited_out = False
+        self._not_counted = 0
         self._history: deque[Attempt] = deque(maxlen=KEPT_ATTEMPTS)
 
     async def after(self, error: RequestError) -> float:
@@ -124,13 +154,20 @@ class Attempts:
 
         Cancellation ends the wait and gives the turn to others.
         """
-        failure = Failure(error, self.number, self._repeatable, self._policy)
+        left = self._left(error)
+        counted = self.number - self._not_counted
+        failure = Failure(error, counted, self._repeatable, self._policy, left)
         if not is_passing(failure):
             raise self.told(error)
         if objection := first_objection(failure):
             raise self.told(error, objection)
         error.gave_up = None  # who repeats it has more patience than whoever raised it
-        delay = backoff(failure, self._pick) + self._budget.take()
+        delay = backoff(failure, self._pick)
+        if self._outage is not None and failure.waits_out:
+            self._waited_out = True
+            self._outage.waits(error)
+            delay = max(LEAST_PAUSE, delay)
+        delay += self._budget.take()
         logger.warning(
             "%sattempt %d failed, next in %.1f s: %s",
             f"{self._name}: " if self._name else "",
@@ -148,6 +185,8 @@ class Attempts:
 
     def at_once(self, error: RequestError) -> None:
         """Count another attempt without a wait: what the last one failed with has been mended."""
+        if self._outage is not None and not is_outage(error):
+            self._outage.reached()
         self._count(error, 0.0)
 
     def told(self, error: RequestError, gave_up: str | None = None) -> RequestError:
@@ -163,6 +202,29 @@ class Attempts:
     def succeeded(self) -> None:
         """Say that the attempt worked: others may be repeated a little sooner."""
         self._budget.give_back()
+        if self._outage is not None:
+            self._outage.reached()
+
+    def _left(self, error: RequestError) -> float:
+        """Return the seconds that an outage may still be waited for, as of this failure."""
+        outage = self._outage
+        if outage is None:
+            return 0.0
+        if is_outage(error):
+            outage.failed()
+        else:
+            outage.reached()
+        if outage.ended != self._ended:
+            self._ended = outage.ended
+            if self._waited_out:  # what was tried meanwhile says nothing about the request
+                self._waited_out, self._not_counted = False, self.number - 1
+        now = self._clock.time()
+        if self._failing_since is None:
+            self._failing_since = self._failed_at = now
+        before, self._failed_at = self._failed_at, now
+        # what is answered meanwhile is not out of reach, whatever becomes of this request
+        answered = outage.since is not None and outage.since > before
+        return outage.left(self._failing_since) if self._waits and not answered else 0.0
 
     def _count(self, error: RequestError, delay: float) -> None:
         self._history.append(Attempt(str(error), delay))
@@ -177,17 +239,24 @@ class Failure:
     :ivar error: How.
     :ivar attempt: How often it has been sent by now, from 1.
     :ivar repeatable: Whether sending it twice does what sending it once does.
+    :ivar outage_left: Seconds for which the end of an outage is waited for still; 0 when it is not.
     """
 
     error: RequestError
     attempt: int
     repeatable: bool
     policy: RetryPolicy
+    outage_left: float = 0.0
 
     @property
     def status(self) -> int | None:
         """HTTP status of the answer, or None when there was none."""
         return getattr(self.error, "status", None)
+
+    @property
+    def waits_out(self) -> bool:
+        """Whether there is another attempt only because of an outage."""
+        return self.attempt >= self.policy.attempts and self.outage_left > 0
 
     @property
     def retry_after(self) -> float:
@@ -271,14 +340,14 @@ def would_act_twice(failure: Failure) -> str | None:
 
 def attempts_used_up(failure: Failure) -> str | None:
     """Object to more attempts than the policy allows."""
-    if failure.attempt < failure.policy.attempts:
+    if failure.attempt < failure.policy.attempts or failure.waits_out:
         return None
     return f"RetryPolicy.attempts ({failure.policy.attempts}) allows no more"
 
 
 def wait_too_long(failure: Failure) -> str | None:
     """Object to a longer wait than the policy allows."""
-    if failure.retry_after <= failure.policy.max_retry_after:
+    if failure.retry_after <= max(failure.policy.max_retry_after, failure.outage_left):
         return None
     return (
         f"the service asks to wait {failure.retry_after:g} s, more than "

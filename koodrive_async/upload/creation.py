@@ -18,7 +18,7 @@ from koodrive_async.errors import (
     UploadTaskGone,
 )
 from koodrive_async.models import AutoRename, CreatedBackupFile
-from koodrive_async.transport.retry import Attempts, may_have_acted
+from koodrive_async.transport.retry import may_have_acted
 from koodrive_async.upload.urls import BATCH
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Creation:
         After a cancellation it can be run again, and finds out what became of it.
         """
         means = self._means
-        attempts = Attempts(means.retry, means.clock, means.budget, repeatable=True)
+        attempts = means.attempts()
         while True:
             try:
                 created = await (self._settle(lock_id) if self._uncertain else self._ask(lock_id))

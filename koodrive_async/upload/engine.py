@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from koodrive_async.telemetry import Instruments
     from koodrive_async.transport.clock import Clock, ServiceTime
     from koodrive_async.transport.dialing import Dialer
+    from koodrive_async.transport.outage import Outage
     from koodrive_async.transport.plain_http import PlainHttp
     from koodrive_async.transport.retry import RetryBudget
     from koodrive_async.upload.delivery import Destination
@@ -36,6 +37,7 @@ class Uploader:
 
     :param verify: Hash each part once more while it is sent.
     :param dialer: Makes the connections to the object store.
+    :param outage: Follows whether the service can be reached.
     :param plain: Hosts that parts may go to without TLS; None for all.
     """
 
@@ -52,6 +54,7 @@ class Uploader:
         verify: bool = False,
         dialer: Dialer | None = None,
         plain: PlainHttp | None = None,
+        outage: Outage | None = None,
     ) -> None:
         self.limits = limits
         self._files = files
@@ -63,6 +66,7 @@ class Uploader:
         self._verify = verify
         self._dialer = dialer
         self._plain = plain
+        self._outage = outage
         self._means: Means | None = None
         self._home: Home | None = None
 
@@ -88,6 +92,7 @@ class Uploader:
             tls=tls,
             dialer=self._dialer,
             plain=self._plain,
+            outage=self._outage,
         )
 
     async def aclose(self) -> None:

@@ -10,6 +10,8 @@ import attrs
 
 from koodrive_async.pace import Pace
 from koodrive_async.threads import ThreadPool
+from koodrive_async.transport.outage import Outage
+from koodrive_async.transport.retry import Attempts
 from koodrive_async.upload.adaptive import AdaptiveLimit, FixedLimit
 from koodrive_async.upload.budget import MemoryBudget, Shares
 from koodrive_async.upload.hash_pool import HashPool
@@ -50,6 +52,8 @@ class Means:
     :ivar connections: Slots for parts on their way, as many as ``limit`` says.
     :ivar memory: What small files are kept in.
     :ivar budget: Of repeated requests, shared with the calls of the interface.
+    :ivar service_outage: Whether the service can be reached.
+    :ivar store_outage: Whether the object store can be reached.
     :ivar journal: What later runs should know.
     :ivar instruments: What all of it tells of itself with.
     :ivar verify: Whether each part is hashed once more while it is sent.
@@ -59,6 +63,8 @@ class Means:
     retry: RetryPolicy
     budget: RetryBudget
     clock: Clock
+    service_outage: Outage
+    store_outage: Outage
     service_time: ServiceTime
     journal: Journal
     instruments: Instruments
@@ -88,6 +94,7 @@ class Means:
         tls: ssl.SSLContext,
         dialer: Dialer | None = None,
         plain: PlainHttp | None = None,
+        outage: Outage | None = None,
     ) -> Means:
         """Make what the limits allow."""
         shares = Shares.of(limits)
@@ -108,6 +115,8 @@ class Means:
             retry=retry,
             budget=budget,
             clock=clock,
+            service_outage=outage or Outage("the service", clock, retry.outage, once_reached=True),
+            store_outage=Outage("the object store", clock, retry.outage),
             service_time=service_time,
             journal=journal,
             instruments=instruments,
@@ -121,6 +130,12 @@ class Means:
             ),
             limit=limit,
             connections=FairSlots(lambda: limit.limit, express=express),
+        )
+
+    def attempts(self) -> Attempts:
+        """Return the attempts at something that takes several calls, or looking between them."""
+        return Attempts(
+            self.retry, self.clock, self.budget, repeatable=True, outage=self.service_outage
         )
 
     async def aclose(self) -> None:

@@ -102,7 +102,14 @@ class PartsUpload:
     async def _deliver(self, part: PlannedPart) -> None:
         means = self._means
         name = f"{self._name}, part {part.number}"
-        attempts = Attempts(means.retry, means.clock, means.budget, repeatable=True, name=name)
+        attempts = Attempts(
+            means.retry,
+            means.clock,
+            means.budget,
+            repeatable=True,
+            name=name,
+            outage=means.store_outage,
+        )
         refreshed = False
         etag: str | None = None
         for attempt in count(1):

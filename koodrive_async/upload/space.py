@@ -9,7 +9,6 @@ import attrs
 
 from koodrive_async.errors import ApiError, TransportError
 from koodrive_async.models import AutoRename
-from koodrive_async.transport.retry import Attempts
 
 if TYPE_CHECKING:
     from koodrive_async.models import CreatedBackupFile, NewBackupFile
@@ -27,7 +26,7 @@ async def space_of(means: Means, to: Destination, file: NewBackupFile) -> str | 
     """
     # to skip a file that is there is to do nothing, and may be asked for again
     same = attrs.evolve(file, auto_rename=AutoRename.SKIP)
-    attempts = Attempts(means.retry, means.clock, means.budget, repeatable=True)
+    attempts = means.attempts()
 
     async def ask() -> CreatedBackupFile:
         return await means.files.create(to.record.record_id, same, lock_id=to.lease.lock_id)
