@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import attrs
 import yarl
@@ -13,6 +13,7 @@ from koodrive_async.cli.known_settings import SETTINGS, SettingsError, Source, V
 from koodrive_async.cli.renewal import Renewal
 from koodrive_async.config import APP_ID, APP_SECRET, TOKEN
 from koodrive_async.transport.auth import AppSignature, BearerToken
+from koodrive_async.transport.plain_http import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from koodrive_async.cli.profiles import Profile
     from koodrive_async.client import KooDrive
     from koodrive_async.transport.auth import Auth
-
-
-_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @attrs.frozen(kw_only=True)
@@ -185,7 +183,7 @@ def _of_this_machine(endpoint: str) -> object:
         url = yarl.URL(endpoint)
     except ValueError:
         return endpoint
-    if url.raw_host not in _THIS_MACHINE:
+    if not is_loopback(url.raw_host or ""):
         return endpoint
     return url.scheme, url.port, url.raw_path.rstrip("/")
 

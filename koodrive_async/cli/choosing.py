@@ -18,6 +18,12 @@ _USER_ID: Final = "KooDrive user id, for this once."
 _APP_ID: Final = "AppId that goes with KOODRIVE_APP_SECRET, for this once."
 _PROXY: Final = "HTTP proxy; by default what HTTPS_PROXY and NO_PROXY say."
 _CA_FILE: Final = "Certificates to trust instead of the system's, in PEM form."
+_PLAIN_HTTP: Final = (
+    "Let credentials go to this host over http, without TLS. May be given several times."
+)
+_PLAIN_PART_URLS: Final = (
+    "Let a service with TLS lead parts to this host over http. May be given several times."
+)
 
 
 def options_of_all() -> list[click.Parameter]:
@@ -45,6 +51,8 @@ def network_options() -> list[click.Parameter]:
     return [
         _setting_option("proxy", "URL|none", _PROXY),
         _setting_option("ca_file", "FILE", _CA_FILE, click.Path(dir_okay=False)),
+        _setting_option("allow_plain_http", "HOST", _PLAIN_HTTP, many=True),
+        _setting_option("allow_plain_part_urls", "HOST", _PLAIN_PART_URLS, many=True),
     ]
 
 
@@ -63,8 +71,10 @@ def profile_option() -> click.Option:
 
 def given_in_front(ctx: click.Context) -> tuple[str, ...]:
     """Return what was given between ``koodrive`` and the command, but for flags."""
-    given: dict[str, str] = ctx.meta.get(_NAMED, {})
-    return tuple(word for pair in given.items() for word in pair)
+    given: dict[str, tuple[str, ...]] = ctx.meta.get(_NAMED, {})
+    return tuple(
+        word for option, values in given.items() for value in values for word in (option, value)
+    )
 
 
 def complete_profile(
@@ -114,12 +124,18 @@ def _own_settings(command: click.Command) -> frozenset[str]:
 
 
 def _setting_option(
-    name: str, metavar: str, purpose: str, kind: click.ParamType[str] = click.STRING
+    name: str,
+    metavar: str,
+    purpose: str,
+    kind: click.ParamType[str] = click.STRING,
+    *,
+    many: bool = False,
 ) -> click.Option:
     return click.Option(
         [f"--{name.replace('_', '-')}"],
         type=kind,
         metavar=metavar,
+        multiple=many,
         expose_value=False,
         callback=_take,
         help=purpose,
@@ -146,7 +162,8 @@ def _take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     _note(ctx, param, value)
 
 
-def _note(ctx: click.Context, param: click.Parameter, value: str) -> None:
+def _note(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...]) -> None:
     # of the command itself it is known what it was called with
     if ctx.parent is None:
-        ctx.meta.setdefault(_NAMED, {})[param.opts[0]] = value
+        values = value if isinstance(value, tuple) else (value,)
+        ctx.meta.setdefault(_NAMED, {})[param.opts[0]] = values

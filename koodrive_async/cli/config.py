@@ -47,12 +47,13 @@ def config() -> None:
     """Look at the settings, and the profiles that they come from.
 
     The configuration file has a table for each profile, such as [profiles.work], with endpoint,
-    user_id, app_id; the way there: proxy, ca_file, client_cert, client_key, truststore; and what
-    one sets once of the options of other commands: module, connections, memory, bandwidth, journal,
-    device_name, machine_code, include, exclude, exclude_from, verify, wait. Secrets are kept
-    elsewhere, by koodrive login. An argument goes before the environment, where each has a name
-    such as KOODRIVE_MEMORY, and the environment before the profile. The profile is that of
-    --profile, of KOODRIVE_PROFILE, or of the line default = "NAME".
+    user_id, app_id; the way there: proxy, ca_file, client_cert, client_key, truststore,
+    allow_plain_http, allow_plain_part_urls; and what one sets once of the options of other
+    commands: module, connections, memory, bandwidth, journal, device_name, machine_code, include,
+    exclude, exclude_from, verify, wait. Secrets are kept elsewhere, by koodrive login. An argument
+    goes before the environment, where each has a name such as KOODRIVE_MEMORY, and the environment
+    before the profile. The profile is that of --profile, of KOODRIVE_PROFILE, or of the line
+    default = "NAME".
     """
 
 

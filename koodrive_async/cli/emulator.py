@@ -23,6 +23,7 @@ from koodrive_async.cli.known_settings import NO_PROXY_AT_ALL
 from koodrive_async.cli.output import quiet_option
 from koodrive_async.cli.running import run
 from koodrive_async.emulator import Dialect, Emulator, Faults
+from koodrive_async.transport.plain_http import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -202,6 +203,8 @@ def environment_of(service: Emulator) -> dict[str, str]:
     found = service.environment() | {"KOODRIVE_PROXY": NO_PROXY_AT_ALL}
     url = yarl.URL(service.url)
     host = url.host or ""
+    if not is_loopback(host):
+        found["KOODRIVE_ALLOW_PLAIN_HTTP"] = host
     if {url.scheme, "all"} & getproxies().keys() and not proxy_bypass(host):
         # clients in other programs have this alone; who looks at both prefers small letters
         name = "no_proxy" if "no_proxy" in os.environ else "NO_PROXY"

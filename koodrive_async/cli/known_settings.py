@@ -62,7 +62,7 @@ class Setting:
     @property
     def takes_many(self) -> bool:
         """Whether it is a list."""
-        return self.check is _texts
+        return self.check in {_texts, _hosts}
 
     @property
     def is_flag(self) -> bool:
@@ -245,6 +245,17 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _hosts(value: object) -> tuple[str, ...]:
+    hosts = tuple(host.strip() for host in _texts(value))
+    from koodrive_async.transport.plain_http import plain_hosts  # noqa: PLC0415 - only where named
+
+    try:
+        plain_hosts("", hosts)
+    except ConfigurationError:
+        raise ValueError(value) from None
+    return hosts
+
+
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(value)  # noqa: TRY004 - like every other value that is not allowed
@@ -289,6 +300,11 @@ def _texts_of(text: str) -> list[str]:
     return [each for each in text.split(os.pathsep) if each]
 
 
+def _hosts_of(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+_HOSTS: Final = 'a list of hosts, each as "host" or "host:port"'
 _MODULES: Final = ", ".join(module.name.lower() for module in Module)
 _PATTERNS: Final = "a list of patterns"
 
@@ -326,8 +342,22 @@ NETWORK: Final = (
     Setting(
         name="truststore", takes="true or false", check=_flag, from_text=_flag_of, default="false"
     ),
+    Setting(
+        name="allow_plain_http",
+        takes=_HOSTS,
+        check=_hosts,
+        from_text=_hosts_of,
+        default="this machine",
+    ),
+    Setting(
+        name="allow_plain_part_urls",
+        takes=_HOSTS,
+        check=_hosts,
+        from_text=_hosts_of,
+        default="this machine",
+    ),
 )
-"""The way to the service: through which proxy, whom to trust, and whom to be."""
+"""The way to the service: through which proxy, whom to trust, whom to be, and where without TLS."""
 
 BACKUP: Final = (
     Setting(name="module", takes=f"one of {_MODULES}", check=_module, default="folder"),

@@ -89,8 +89,8 @@ def login(
     Nothing is asked for that is given. Secrets are typed without being shown, or come from standard
     input; they are never arguments, which others on the machine can see. They are kept in the
     keyring of the system or in a file that only you can read. An account signs in with its password
-    once: its token is kept and renews itself, the password is not. --proxy and --ca-file are kept
-    in the profile too.
+    once: its token is kept and renews itself, the password is not. --proxy, --ca-file and the hosts
+    of --allow-plain-http are kept in the profile too.
 
     With --json one object: profile, file, endpoint, user_id, and credentials, where they are kept.
     """
@@ -178,9 +178,13 @@ def _name_of(ctx: click.Context, profiles: Profiles) -> str:
     return named or os.environ.get(PROFILE, "").strip() or profiles.default or _FIRST
 
 
-def _of_network(arguments: Mapping[str, object]) -> dict[str, str]:
+def _of_network(arguments: Mapping[str, object]) -> dict[str, str | list[str]]:
     names = {setting.name for setting in NETWORK}
-    return {name: str(value) for name, value in arguments.items() if name in names}
+    return {
+        name: list(value) if isinstance(value, tuple) else str(value)
+        for name, value in arguments.items()
+        if name in names
+    }
 
 
 def _signed_in(
@@ -244,13 +248,13 @@ def _keep(
     keep: str | None,
     profiles: Profiles,
     name: str,
-    network: Mapping[str, str],
+    network: Mapping[str, str | list[str]],
 ) -> Vault:
     file = profiles.file
     before = profiles.place_of(name)
     with turn(lock_of(file, name)):
         vault = _written(credentials, keep, file, name)
-        changes = {
+        changes: dict[str, str | list[str] | None] = {
             "endpoint": credentials.endpoint,
             "user_id": credentials.user_id,
             "app_id": credentials.app_id,

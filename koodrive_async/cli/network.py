@@ -29,10 +29,14 @@ class Network:
     """How a client gets to the service, in its own words.
 
     :ivar proxy: A URL, ``"env"``, or None for no proxy.
+    :ivar allow_plain_http: Hosts that credentials may go to without TLS.
+    :ivar allow_plain_part_urls: Hosts that a service with TLS may lead parts to without it.
     """
 
     proxy: str | None = attrs.field(repr=False)
     tls: Tls
+    allow_plain_http: tuple[str, ...] = ()
+    allow_plain_part_urls: tuple[str, ...] = ()
 
     @property
     def trusted(self) -> str:
@@ -73,6 +77,8 @@ def find_network(values: Mapping[str, Value], environ: Mapping[str, str]) -> Net
             key_password=_key_password(environ) if certificate.given else None,
             truststore=bool(truststore.value),
         ),
+        allow_plain_http=values["allow_plain_http"].many,
+        allow_plain_part_urls=values["allow_plain_part_urls"].many,
     )
 
 

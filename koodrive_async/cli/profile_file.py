@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def change_profile(file: Path, name: str, changes: Mapping[str, str | None]) -> None:
+def change_profile(file: Path, name: str, changes: Mapping[str, str | list[str] | None]) -> None:
     """Set values of a profile, which is made when it is not there. It blocks.
 
     The first profile of a file becomes the one that is used when none is named.

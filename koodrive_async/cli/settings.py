@@ -86,6 +86,8 @@ def connect(
         proxy=network.proxy,
         journal=journal,
         verify_parts=verify_parts,
+        allow_plain_http=network.allow_plain_http,
+        allow_plain_part_urls=network.allow_plain_part_urls,
     )
     access.attach(drive)
     if access.credentials.source is Source.ENVIRONMENT:

@@ -89,4 +89,5 @@ def _client(endpoint: str, auth: Auth, user_id: str, network: Network) -> KooDri
         proxy=network.proxy,
         tls=network.tls,
         journal=None,
+        allow_plain_http=network.allow_plain_http,
     )

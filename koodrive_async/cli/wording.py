@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from koodrive_async.errors import (
     TransportError,
     UntrustedCertificate,
 )
+from koodrive_async.transport.plain_http import ALLOW_PLAIN_HTTP, ALLOW_PLAIN_PART_URLS
 from koodrive_async.wording import count_text, in_zone, moment_text, printable, size_text
 
 __all__ = [
@@ -38,6 +40,7 @@ REFUSED: Final = "koodrive_async.refused"
 
 
 ADRIFT: Final = "the working folder of the command has been removed: name files by absolute paths"
+_PLAIN: Final = re.compile(rf"\b({ALLOW_PLAIN_HTTP}|{ALLOW_PLAIN_PART_URLS})=\('([^']+)',\)")
 
 
 def speed_text(size: int, seconds: float) -> str:
@@ -131,4 +134,7 @@ def hint(error: BaseException) -> str | None:
         return f"see {error.ctx.command_path} --help"
     if isinstance(own := getattr(error, "hint", None), str):
         return own
+    if isinstance(error, ConfigurationError) and (found := _PLAIN.search(str(error))):
+        option = found[1].replace("_", "-")
+        return f"koodrive --{option} {found[2]} allows it, and so does {found[1]} of a profile"
     return next((text for kind, text in _HINTS if isinstance(error, kind)), None)

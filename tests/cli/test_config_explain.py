@@ -249,6 +249,8 @@ SAMPLES = {
     "client_cert": "/me.pem",
     "client_key": "/me.key",
     "truststore": "TRUE",
+    "allow_plain_http": "a.example,10.1.2.3:80",
+    "allow_plain_part_urls": "store.example",
     "module": "Album",
     "connections": "AUTO",
     "memory": "16m",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import ssl
+from types import SimpleNamespace
+from typing import Any
 
 import anyio.from_thread
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -15,8 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from koodrive_async.cli.app import koodrive
+from koodrive_async.cli.emulator import environment_of
 from koodrive_async.cli.profiles import config_path
 from koodrive_async.emulator import Emulator
+from tests.cli.test_audience import all_commands, arguments_of
 from tests.network.conftest import (  # noqa: F401 - fixtures
     authority,
     ca_file,
@@ -28,6 +34,7 @@ from tests.network.conftest import (  # noqa: F401 - fixtures
 from tests.network.forward_proxy import ForwardProxy
 
 PASSWORD = "pa55word"
+PLAIN = "koodrive.example"
 
 
 @pytest.fixture
@@ -250,3 +257,91 @@ def test_doctor_names_the_proxy_of_the_environment(invoke, proxy, with_password,
 def test_the_demo_stays_on_this_machine(invoke, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     assert invoke("demo").exit_code == 0
+
+
+# --- without TLS --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plain(environment, koodrive_emulator, monkeypatch):  # noqa: ARG001 - its variables come first
+    """The emulator under the name of another machine, which a proxy alone knows."""
+    known = ForwardProxy(known={PLAIN: "127.0.0.1"})
+    endpoint = koodrive_emulator.url.replace("127.0.0.1", PLAIN)
+    monkeypatch.setenv("KOODRIVE_ENDPOINT", endpoint)
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(known) as running,
+    ):
+        monkeypatch.setenv("KOODRIVE_PROXY", running.url)
+        yield endpoint
+
+
+def test_no_command_sends_credentials_to_another_machine_without_tls(
+    plain, koodrive_emulator, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"file")
+    koodrive_emulator.seen.clear()
+    refused = set()
+    for path in all_commands():
+        arguments = [*path, *arguments_of(path)]
+        done = CliRunner().invoke(koodrive, arguments, input=koodrive_emulator.token)
+        assert koodrive_emulator.token not in done.output
+        if "would carry the credentials without TLS" in done.output:
+            refused.add(path[0])
+            assert done.exit_code == (1 if path == ("doctor",) else 3), path
+            assert f"hint: koodrive --allow-plain-http {PLAIN} allows it" in done.output
+    assert refused == {"backup", "devices", "doctor", "files", "login", "records", "scopes"}
+    assert koodrive_emulator.seen.count() == 0
+    assert plain.startswith("http://")
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_host_without_tls_is_allowed_by_name(invoke, monkeypatch):
+    assert invoke("--allow-plain-http", PLAIN, "devices").exit_code == 0
+    assert (
+        invoke("devices", "--allow-plain-http", "a.example", "--allow-plain-http", PLAIN).exit_code
+        == 0
+    )
+    assert invoke("devices", "--allow-plain-http", "other.example").exit_code == 3
+    monkeypatch.setenv("KOODRIVE_ALLOW_PLAIN_HTTP", f" a.example, {PLAIN}\n")
+    assert invoke("devices").exit_code == 0
+    monkeypatch.delenv("KOODRIVE_ALLOW_PLAIN_HTTP")
+    write_profile(f"allow_plain_http = ['{PLAIN}']")
+    assert invoke("devices").exit_code == 0
+    found = json.loads(invoke("config", "explain", "--json").stdout)["settings"]
+    assert found["allow_plain_http"]["value"] == [PLAIN]
+    assert found["allow_plain_part_urls"]["value"] == []
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("wrong", ["http://host", "*", "user@host", "host/path"])
+def test_what_is_no_host_is_refused_by_name(invoke, monkeypatch, wrong):
+    done = invoke("--allow-plain-http", wrong, "devices")
+    assert (done.exit_code, "'--allow-plain-http': it must be a list of hosts" in done.stderr) == (
+        2,
+        True,
+    )
+    monkeypatch.setenv("KOODRIVE_ALLOW_PLAIN_PART_URLS", wrong)
+    done = invoke("devices")
+    assert done.exit_code == 3
+    assert done.stderr.startswith("error: KOODRIVE_ALLOW_PLAIN_PART_URLS must be a list of hosts")
+
+
+def test_login_keeps_the_hosts_that_it_was_allowed(invoke, koodrive_emulator, plain, monkeypatch):
+    for name in ("ENDPOINT", "USER_ID", "TOKEN"):
+        monkeypatch.delenv(f"KOODRIVE_{name}")
+    options = ("--endpoint", plain, "--user-id", koodrive_emulator.user_id, "--token-stdin")
+    login = ["login", *options, "--keep", "file", "--allow-plain-http", PLAIN]
+    done = CliRunner().invoke(koodrive, login, input=koodrive_emulator.token)
+    assert done.exit_code == 0, done.output
+    assert f'allow_plain_http = ["{PLAIN}"]' in config_path().read_text()
+    assert invoke("devices").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"), [("127.0.0.1", None), ("localhost", None), ("10.1.2.3", "10.1.2.3")]
+)
+def test_an_emulator_on_an_address_of_the_network_is_allowed_to_its_command(host, allowed):
+    service: Any = SimpleNamespace(url=f"http://{host}:8080", environment=dict)
+    assert environment_of(service).get("KOODRIVE_ALLOW_PLAIN_HTTP") == allowed
