@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from koodrive_async.errors import ApiError, TransportError
+from koodrive_async.errors import (
+    ApiError,
+    AuthenticationError,
+    KooDriveError,
+    PermissionDenied,
+    RateLimited,
+    TransportError,
+)
 from koodrive_async.models import BoundDevice
 from koodrive_async.resources.arguments import check_pattern
 from koodrive_async.transport.call import Call, path
@@ -16,6 +23,9 @@ if TYPE_CHECKING:
 
     from koodrive_async.transport.http import InterfaceHttp
     from koodrive_async.transport.retry import Attempts
+
+_OTHER_REFUSALS = (AuthenticationError, PermissionDenied, RateLimited)
+"""Refusals that say nothing of the machine."""
 
 
 class Devices:
@@ -34,7 +44,9 @@ class Devices:
     ) -> BoundDevice:
         """Bind a machine to the user (page ``bindDevice``).
 
-        When an answer is lost, the device is looked for before it is bound again.
+        When an answer is lost, the device is looked for before it is bound again. What a service
+        answers for a machine that is bound already is not documented: when it refuses, the device
+        is looked for as well, and returned as it was bound.
 
         :param machine_code: 1 to 64 letters, digits and underscores: strip the hyphens of a UUID.
         :param name: 1 to 32 ASCII letters, digits, hyphens, underscores and spaces.
@@ -53,11 +65,27 @@ class Devices:
                 return await self._http.send(call, entity(BoundDevice))
             except (ApiError, TransportError) as error:
                 if not may_have_acted(error):
+                    if (bound := await self._bound_before(machine_code, error)) is not None:
+                        return bound
                     raise
                 await attempts.after(error)
-            for device in await self.list():
-                if device.machine_code == machine_code:
-                    return device
+            if (device := await self._find(machine_code)) is not None:
+                return device
+
+    async def _bound_before(
+        self, machine_code: str, refusal: ApiError | TransportError
+    ) -> BoundDevice | None:
+        """Find the device that a refusal may be about; the refusal counts when that fails."""
+        if not isinstance(refusal, ApiError) or isinstance(refusal, _OTHER_REFUSALS):
+            return None
+        try:
+            return await self._find(machine_code)
+        except KooDriveError:
+            return None
+
+    async def _find(self, machine_code: str) -> BoundDevice | None:
+        devices = await self.list()
+        return next((each for each in devices if each.machine_code == machine_code), None)
 
     async def list(self) -> tuple[BoundDevice, ...]:
         """Return all devices of the user, which come in one answer (page ``listBoundDevice``)."""

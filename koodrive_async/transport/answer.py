@@ -151,15 +151,18 @@ def _error_class(status: int, code: str) -> type[ApiError]:
 
 
 def _code(answer: Mapping[str, Any]) -> str | None:
-    """``code`` is a number in the examples and text in some tables (1)."""
-    code = answer.get("code")
+    """``code`` is a number in the examples and text in some tables (1).
+
+    Refusals of the gateway before the service have the form of that gateway instead.
+    """
+    code = answer.get("code", answer.get("error_code"))
     if isinstance(code, bool) or not isinstance(code, str | int | float):
         return None
     return str(code).strip()[:_LONGEST_CODE]
 
 
 def _msg(answer: Mapping[str, Any]) -> str:
-    msg = answer.get("msg") or "no message"
+    msg = answer.get("msg") or answer.get("error_msg") or "no message"
     return msg[:_LONGEST_MSG] if isinstance(msg, str) else reprlib.repr(msg)
 
 

@@ -20,6 +20,7 @@ from koodrive_async.errors import (
     ConfigurationError,
     DeadlineExceeded,
     KooDriveError,
+    PermissionDenied,
     TransportError,
 )
 from koodrive_async.transport.auth import RequestHead, canonical_query
@@ -54,6 +55,9 @@ KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept: less than servers do, which close it under a new request."""
 
 _CLOCK_REFUSALS = frozenset({400, 401, 403})
+_BAD_REQUEST = 400
+_BAD_REQUEST_CODE = "13000101"
+_GATEWAY = "APIG"
 
 
 class InterfaceHttp:
@@ -167,7 +171,7 @@ class InterfaceHttp:
                         -self.service_time.offset,
                     )
                     attempts.at_once(error)
-                elif not renewed and isinstance(error, AuthenticationError) and credential:
+                elif not renewed and credential and _may_be_of_credentials(error):
                     renewed = True
                     fresh = await self._credential(call, refused=credential)
                     if fresh is credential:
@@ -295,6 +299,19 @@ class _Door:
 
     session: aiohttp.ClientSession | None = None
     home: Home | None = None
+
+
+def _may_be_of_credentials(error: ApiError | TransportError) -> bool:
+    """Say whether another credential is worth a try: how a used-up token is refused is not clear.
+
+    One page describes 400 as "authentication not passed" beside 401, another gives the gateway in
+    front of the service codes of its own.
+    """
+    if isinstance(error, AuthenticationError | PermissionDenied):
+        return True
+    if not isinstance(error, ApiError) or error.status != _BAD_REQUEST:
+        return False
+    return error.code == _BAD_REQUEST_CODE or error.code.startswith(_GATEWAY)
 
 
 # --- sessions ----------------------------------------------------------------------------------

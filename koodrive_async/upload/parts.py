@@ -31,7 +31,19 @@ if TYPE_CHECKING:
     from koodrive_async.upload.watching import FileWatch
 
 _NONE: Mapping[int, str | None] = MappingProxyType({})
-_FORBIDDEN = 403
+_FORBIDDEN = frozenset({401, 403})
+_FORBIDDEN_CODES = frozenset(
+    {
+        "AccessDenied",
+        "AuthorizationQueryParametersError",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)
+"""What object stores say of a URL that has expired, with HTTP 400 as well as with 403."""
 _FETCHES_OUTSIDE = 2
 """How often a part leaves its connection to others because its URL has to be fetched."""
 
@@ -182,7 +194,9 @@ def _is_of_the_interface(error: PartRejected | TransportError) -> bool:
 
 
 def _is_forbidden(error: PartRejected | TransportError) -> bool:
-    return isinstance(error, PartRejected) and error.status == _FORBIDDEN
+    return isinstance(error, PartRejected) and (
+        error.status in _FORBIDDEN or error.code in _FORBIDDEN_CODES
+    )
 
 
 def _is_overload(error: PartRejected | TransportError) -> bool:

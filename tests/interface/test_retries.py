@@ -183,6 +183,27 @@ async def test_a_device_is_bound_once_when_an_answer_is_lost(drive, koodrive_emu
     assert await drive.devices.list() == (device,)
 
 
+DEVICE = {"deviceId": "1", "machineCode": "m"}
+ANOTHER = {"deviceId": "2", "machineCode": "M"}
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, 13000102), (400, 13000312), (409, 13000999)])
+async def test_a_machine_whose_binding_is_refused_may_be_bound_already(scripted, status, code):
+    scripted.replies(
+        answer({"code": code, "msg": "no"}, status), {"code": 0, "data": [ANOTHER, DEVICE]}
+    )
+    async with client_of(scripted) as client:
+        assert (await client.devices.bind("m")).device_id == "1"
+
+
+async def test_a_machine_that_is_refused_and_not_bound_is_refused(scripted):
+    scripted.replies(answer({"code": 7, "msg": "no"}, 409), {"code": 0, "data": [ANOTHER]})
+    async with client_of(scripted) as client:
+        with pytest.raises(ApiError) as caught:
+            await client.devices.bind("m")
+    assert caught.value.code == "7"
+
+
 async def test_a_deletion_whose_answer_is_lost_on_a_kept_connection_is_not_sent_twice(
     drive, koodrive_emulator, device_id
 ):

@@ -14,8 +14,10 @@ from koodrive_async import (
     ConfigurationError,
     DeadlineExceeded,
     InvalidArgument,
+    InvalidRequest,
     Module,
     NewBackupFile,
+    NotFound,
     RetryPolicy,
     SessionInfo,
     Timeouts,
@@ -118,6 +120,43 @@ async def test_a_creating_call_is_sent_again_with_the_new_token(scripted):
     async with client_of(scripted, auth=BearerToken(provider)) as client:
         assert (await client.locks.create(Module.FOLDER)).lock_id == LOCK
     assert len(scripted.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        answer({"code": "APIGW.0301", "msg": "no"}, 400),
+        answer({"code": 13000101, "msg": "Bad Request"}, 400),
+        answer({"code": 13000410, "msg": "no"}, 403),
+        answer({"error_code": "APIGW.0301", "error_msg": "no", "request_id": "1"}, 403),
+        answer({"error_code": "APIG.0307", "error_msg": "no", "request_id": "1"}, 400),
+    ],
+)
+async def test_a_token_may_be_refused_in_other_ways_than_401(scripted, refusal):
+    provider = Provider("Bearer+old", "Bearer+new")
+    scripted.replies(refusal, {"code": 0, "data": {"lockId": LOCK}})
+    async with client_of(scripted, auth=BearerToken(provider)) as client:
+        assert (await client.locks.create(Module.FOLDER)).lock_id == LOCK
+    tokens = [request.headers["Authorization"] for request in scripted.requests]
+    assert tokens == ["Bearer+old", "Bearer+new"]
+
+
+async def test_a_refused_field_is_not_taken_for_a_refused_token(scripted):
+    provider = Provider("Bearer+old", "Bearer+new")
+    scripted.otherwise = lambda _: answer({"code": 13000102, "msg": "no"}, 400)
+    async with client_of(scripted, auth=BearerToken(provider)) as client:
+        with pytest.raises(InvalidRequest):
+            await client.devices.list()
+    assert provider.asked == len(scripted.requests) == 1
+
+
+async def test_a_refusal_in_the_form_of_the_gateway_says_its_code_and_message(scripted):
+    body = {"error_code": "APIGW.0101", "error_msg": "The API does not exist", "request_id": "1"}
+    scripted.otherwise = lambda _: answer(body, 404)
+    async with client_of(scripted) as client:
+        with pytest.raises(NotFound) as caught:
+            await client.devices.list()
+    assert (caught.value.code, caught.value.msg) == ("APIGW.0101", "The API does not exist")
 
 
 async def test_the_same_token_again_is_an_authentication_error(scripted):
