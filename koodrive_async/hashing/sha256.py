@@ -174,6 +174,10 @@ class _Selection:
         self._lock = threading.Lock()
         self._backend: Sha256Backend | None = None
 
+    def begin_again(self) -> None:
+        """Take another lock: in a forked process nothing may be left to release the old one."""
+        self._lock = threading.Lock()
+
     def get(self) -> Sha256Backend:
         if self._backend is not None:
             return self._backend
@@ -189,6 +193,8 @@ class _Selection:
 
 
 _selection = _Selection()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_selection.begin_again)
 
 _SLOW = (
     "SHA-256 runs in plain Python, about 0.6 MB/s instead of 1 GB/s or more, and stalls other"

@@ -104,8 +104,6 @@ class InterfaceHttp:
         self._pace = pace
         self._budget = budget or RetryBudget(retry.per_second)
         self._dialer = dialer or Dialer()
-        # trace ids are no secret: they need only be different
-        self._random = random.Random()  # noqa: S311 - the same reason
         self._outage = outage
         self._waits = False
         self._door = _Door()
@@ -130,6 +128,9 @@ class InterfaceHttp:
 
     def use(self, session: aiohttp.ClientSession | None) -> None:
         """Send through this session from now on, in this event loop; None closes the door."""
+        if session is not None:
+            # seeded here: a client may be made before its process forks, and entered in each child
+            self._door.chance = random.Random()  # noqa: S311 - trace ids are no secret
         self._door.session = session
         self._door.home = None if session is None else Home()
 
@@ -231,7 +232,7 @@ class InterfaceHttp:
     ) -> T:
         body = await self._body(call, credential)
         query = canonical_query(call.query.items())
-        trace_id = f"{self._random.getrandbits(232):058x}"
+        trace_id = f"{self._door.chance.getrandbits(232):058x}"
         headers = self._headers(call, credential, stamp, query, body)
         headers["X-Traceid"] = trace_id
         target = f"{self._base_path}{call.path}{'?' + query if query else ''}"
@@ -299,6 +300,7 @@ class _Door:
 
     session: aiohttp.ClientSession | None = None
     home: Home | None = None
+    chance: random.Random
 
 
 def _may_be_of_credentials(error: ApiError | TransportError) -> bool:

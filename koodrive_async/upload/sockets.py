@@ -43,8 +43,6 @@ _GONE = frozenset(
         errno.ENETDOWN,
     }
 )
-# More threads than cores would encrypt no more, and keep both from the caller's event loop.
-_ENCRYPTING = threading.Semaphore(available_cores())
 
 _ANNOUNCEMENT = re.compile(rb"HTTP/1\.[01] 1")
 _STATUS_LINE = len(b"HTTP/1.1 200")
@@ -52,7 +50,29 @@ _HEARD_AT_ONCE = 8192
 _LONGEST_WAIT = 24 * 3600.0
 """Seconds that a poll may take; longer ones end as if this had been the deadline."""
 
+_PERMIT_WAIT = 0.1
+"""Seconds between two looks whether a socket that waits for its turn to encrypt was aborted."""
+
 _EVENTS = (selectors.EVENT_READ, selectors.EVENT_WRITE)
+
+
+class _Encrypting:
+    """Turns to encrypt, one for each core of the process.
+
+    More threads than cores would encrypt no more, and keep both from the caller's event loop.
+    """
+
+    def __init__(self) -> None:
+        self.turns = threading.Semaphore(available_cores())
+
+    def begin_again(self) -> None:
+        """Forget who has a turn: in a forked process their threads are not there to end it."""
+        self.turns = threading.Semaphore(available_cores())
+
+
+_ENCRYPTING = _Encrypting()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ENCRYPTING.begin_again)
 
 
 class ConnectionLostError(Exception):
@@ -224,7 +244,10 @@ class PatientSocket:
     def _encrypt(self, data: memoryview) -> int:
         """Send as much as is taken; a TLS socket takes no more than a record at a time."""
         sent = 0
-        with _ENCRYPTING:
+        turns = _ENCRYPTING.turns
+        while not turns.acquire(timeout=_PERMIT_WAIT):
+            self._check()
+        try:
             while sent < len(data):
                 try:
                     sent += self._sock.send(data[sent:])
@@ -232,6 +255,8 @@ class PatientSocket:
                     if sent:
                         break
                     raise
+        finally:
+            turns.release()
         return sent
 
     def _answered_meanwhile(self, watch: StallWatch) -> bool:
