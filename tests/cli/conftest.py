@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sysconfig
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,19 @@ from koodrive_async.cli.app import koodrive
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "koodrive")
 SECONDS = 40
+
+
+def _as_from_a_shell(prepare=None):
+    # nohup and "&" have whoever runs the tests ignore them, and a child inherits that
+    reset_signals()
+    if prepare is not None:
+        prepare()
+
+
+def reset_signals():
+    """Let signals end this process, as they end one that a person starts in a terminal."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -64,8 +79,9 @@ def start():
     """Start the command in a process of its own, with pipes; it is gone when the block ends."""
 
     @contextmanager
-    def started(*arguments, **options):
+    def started(*arguments, preexec_fn=None, **options):
         settings: dict[str, Any] = {
+            "preexec_fn": partial(_as_from_a_shell, preexec_fn) if os.name == "posix" else None,
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from koodrive_async.emulator import Fault
+from tests.cli.conftest import reset_signals
 from tests.cli.interrupted import assert_is_backed_up, command_in, wait_for_row
 
 SECONDS = 10
@@ -92,6 +93,7 @@ main()
     done = subprocess.run(
         [sys.executable, "-c", program, str(int(number))],
         capture_output=True,
+        preexec_fn=reset_signals if os.name == "posix" else None,
         encoding="utf-8",
         check=False,
         timeout=SECONDS,
@@ -153,7 +155,7 @@ def test_a_name_that_is_being_looked_up_is_not_waited_for(start, tree, tmp_path)
         "    threading.Event().wait()\n"
         "socket.getaddrinfo = getaddrinfo\n"
     )
-    env = os.environ | {"PYTHONPATH": str(tmp_path), "KOODRIVE_ENDPOINT": "http://nowhere.invalid"}
+    env = os.environ | {"PYTHONPATH": str(tmp_path), "KOODRIVE_ENDPOINT": "https://nowhere.invalid"}
     with start("backup", tree, env=env) as process:
         assert process.stderr.readline() == "looking up\n"
         assert interrupt(process) == "interrupted: nothing was backed up\n"
