@@ -19,7 +19,8 @@ async def list_records() -> None:
     async with KooDrive.from_env() as drive:
         # Pages are fetched while one iterates; leaving the loop early leaves nothing running.
         async for record in drive.records.list(Module.FOLDER):
-            print(f"record {record.record_id}, begun {record.create_time:%Y-%m-%d %H:%M}")
+            begun = record.create_time or "at a time that is not known"
+            print(f"record {record.record_id}, begun {begun}")
             for file in await drive.files.list(record.record_id).collect(limit=3):
                 print(f"    {file.size:>10}  {file.description or file.file_name}")
 

@@ -59,9 +59,9 @@ def to_pandas(items: Iterable[object]) -> pd.DataFrame:
     """Return a row for each item: outcomes of uploads, records, files, a page of them.
 
     Columns are named as the fields are, those of a model inside with its name before them
-    (``device_id``, ``seconds_hash``). Times are in UTC, enumerations and outcomes are categories,
-    whole numbers ``int64`` (``Int64`` where some are missing), other numbers ``float64`` and texts
-    ``string``.
+    (``device_id``, ``seconds_hash``). Times are in UTC, and missing where that leads out of the
+    calendar (years 1 to 9999). Enumerations and outcomes are categories, whole numbers ``int64``
+    (``Int64`` where some are missing), other numbers ``float64`` and texts ``string``.
 
     Receipts and failures share one table, with the same columns whether or not a file has failed:
     ``error_type`` and ``error`` say why, and are missing where ``outcome`` is not ``"failed"``.
@@ -151,14 +151,21 @@ def _series(kinds: tuple[Any, ...], values: Values) -> pd.Series[Any]:
     if all(get_origin(kind) is Literal for kind in kinds):
         return _names([word for kind in kinds for word in get_args(kind)], values)
     if kinds == (datetime,):
-        moments = [None if value is None else value.astimezone(UTC) for value in values]
-        return pd.Series(moments, dtype="datetime64[us, UTC]")
+        return pd.Series([_in_utc(value) for value in values], dtype="datetime64[us, UTC]")
     if kinds == (int,) and any(not _is_machine_word(value) for value in values):
         kinds = (object,)
     whole, with_gaps = _TYPES.get(kinds, ("object", "object"))
     # a number that is missing must not make the others inexact
     dtype = with_gaps if any(value is None for value in values) else whole
     return pd.Series(values, dtype=dtype)
+
+
+def _in_utc(value: datetime | None) -> datetime | None:
+    """Return a moment in UTC; None where the calendar has no such day, as at its very ends."""
+    try:
+        return None if value is None else value.astimezone(UTC)
+    except (OverflowError, ValueError, OSError):  # of the last two those without a zone
+        return None
 
 
 def _is_machine_word(value: int | None) -> bool:

@@ -135,7 +135,11 @@ def size(value: int | None) -> Cell | None:
 
 def moment(value: datetime | None) -> Cell | None:
     """Return a cell with a point in time."""
-    return None if value is None else Cell(f"{value:%Y-%m-%d %H:%M:%S %Z}", value.isoformat())
+    if value is None:
+        return None
+    # not strftime, which writes the year 1 as systems please
+    shown = f"{value.replace(tzinfo=None).isoformat(' ', 'seconds')} {value.tzname() or ''}"
+    return Cell(shown.rstrip(), value.isoformat())
 
 
 def digest(value: str | None) -> Cell | None:

@@ -110,7 +110,10 @@ class RecordCreation:
 
 
 def _created_at(record: BackupRecord) -> float:
-    return record.create_time.timestamp() if record.create_time else 0.0
+    try:
+        return record.create_time.timestamp() if record.create_time else 0.0
+    except (OverflowError, ValueError, OSError):  # a day that the calendar has not: not of today
+        return 0.0
 
 
 def _meaning(properties: str | None) -> Any:

@@ -191,7 +191,9 @@ def _boolean(value: object, _: Any) -> bool:
 def _time(value: object, _: Any) -> datetime | None:
     """ISO-8601 or epoch milliseconds, also quoted (24); a time is never worth failing for."""
     try:
-        if isinstance(value, int | float) or (isinstance(value, str) and value.isdigit()):
+        if isinstance(value, str) and value.isdigit():
+            value = int(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(int(value) / 1000, UTC)
         moment = datetime.fromisoformat(str(value))
     except (ValueError, OverflowError, OSError):
