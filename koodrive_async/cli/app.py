@@ -131,6 +131,9 @@ class _Commands(click.Group):
             click.echo(said, err=True)
             raise Exit(interrupted.exit_code) from None
         except Exception as error:
+            if isinstance(error, NoArgsIsHelpError) and wants_json(ctx):
+                missing = click.UsageError("Missing command.", error.ctx)
+                raise _told(missing, as_json=True) from None
             if _is_for_click(error):
                 raise
             if ctx.meta.get(_LOG) and not isinstance(error, click.ClickException):

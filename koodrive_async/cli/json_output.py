@@ -52,12 +52,15 @@ def json_option(command: Any) -> Any:
 
 def wants_json(ctx: click.Context) -> bool:
     """Say whether the command that runs, or was to run, was given ``--json``."""
-    return bool(ctx.meta.get(_JSON))
+    return bool(ctx.meta.get(_JSON) or ctx.meta.get(_JSON_IN_FRONT))
 
 
 def asks_for_json(arguments: Iterable[str]) -> bool:
     """Say whether arguments ask for JSON, also where they turn out to be wrong."""
-    return "--json" in takewhile(lambda argument: argument != "--", arguments)
+    return any(
+        argument == "--json" or argument.startswith("--json=")
+        for argument in takewhile(lambda argument: argument != "--", arguments)
+    )
 
 
 def note_json(ctx: click.Context) -> None:

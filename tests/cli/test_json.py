@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 
 import anyio
+import click
 import pytest
+from click.testing import CliRunner
 
 from koodrive_async import Module
+from koodrive_async.cli.app import koodrive
 from koodrive_async.cli.profiles import config_path
 from koodrive_async.emulator import Fault
 from koodrive_async.testing import connect
+from tests.cli.test_audience import all_commands, arguments_of
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 REFUSED = Fault("error", "files.create", status=400, code="13000102", msg="no", times=1)
@@ -355,3 +360,69 @@ def test_options_of_all_commands_stand_in_front_or_behind(invoke, tree, koodrive
     assert (done.exit_code, done.stdout) == (2, "")
     assert invoke("devices", *place).exit_code == 0
     assert "--endpoint" not in invoke("devices", "--help").stdout
+
+
+def bad_calls():
+    """Return calls that no command takes: of each command and group, with the names of both."""
+    yield "no command", ()
+    for path in all_commands():
+        good = arguments_of(path)
+        if path in {("emulator",), ("completion",)}:
+            good = ()  # what follows is another command's; a script is no JSON
+        else:
+            yield (
+                "one more",
+                (*path, *good, *["one-more"] * (path != ("scopes", "add")), "--nonsense"),
+            )
+        yield "no such option", (*path, "--nonsense", *good)
+        yield "flag with a value", (*path, *good, "--debug=1")
+        for param in all_commands()[path]:
+            if not isinstance(param, click.Option) or param.is_flag:
+                continue
+            yield "option without a value", (*path, *good, param.opts[0])
+            if not isinstance(param.type, click.types.StringParamType | click.Path):
+                yield "value that is none", (*path, param.opts[0], "nonsense", *good)
+            elif isinstance(param.type, click.Path) and param.type.exists:
+                yield "file that is none", (*path, param.opts[0], "/no/such", *good)
+        if any(param.required for param in all_commands()[path]):
+            yield "argument missing", path
+    groups = {path[:1] for path in all_commands() if len(path) > 1}
+    for group in groups | {()}:
+        yield "no such command", (*group, "nonsense")
+        yield "no such option", (*group, "--nonsense")
+    for group in groups:
+        yield "no command", group
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("front", [True, False], ids=["in front", "behind"])
+def test_whatever_is_wrong_with_a_call_is_one_object(
+    koodrive_emulator, tmp_path, monkeypatch, front
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"file")
+    koodrive_emulator.seen.clear()
+    for why, call in bad_calls():
+        arguments = ["--json", *call] if front else [*call, "--json"]
+        if not front and why in {"option without a value", "no command"}:
+            continue  # it would be the value, or is an option that groups do not have
+        done = CliRunner().invoke(koodrive, arguments)
+        assert done.exit_code == 2, (why, arguments, done.output)
+        assert done.stdout == "", (why, arguments)
+        error = error_in(done)
+        assert error["message"], (why, arguments)
+        assert (error["hint"] or "").startswith("see koodrive "), (why, arguments, error)
+    assert koodrive_emulator.seen.count() == 0
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_the_end_of_input_at_a_question_is_one_object(start):
+    from tests.cli.talking import talk  # noqa: PLC0415 - not everywhere
+
+    with talk(start, "login", "--json") as talking:
+        talking.wait_for("[token]: ")
+        talking.type("\x04")
+        assert talking.end() == 1, talking.written
+    last = talking.written.splitlines()[-1]
+    assert json.loads(last[last.index("{") :])["error"]["message"] == "the input has ended"
