@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from koodrive_async import html
 from koodrive_async.blocks import Block
+from koodrive_async.callbacks import check_plain
 from koodrive_async.errors import BackupIncomplete, ClientClosed
 from koodrive_async.models import AutoRename
 from koodrive_async.resources.arguments import check_id, check_module, json_text
@@ -200,9 +201,11 @@ class BackupSession:
         :param auto_rename: What to do when the record has a file of this name. By default this one
             gets a mark of the time, and the receipt says its name.
         :param part_size: Bytes of a part, a multiple of 64 from 5 MiB; by default chosen by size.
-        :param on_progress: Called with a :class:`~koodrive_async.upload.Progress` as it goes.
+        :param on_progress: Called with a :class:`~koodrive_async.upload.Progress` as it goes: a
+            plain function, for nothing would await an async one.
         :returns: What happened.
-        :raises InvalidArgument: A name, part size or source breaks a rule; nothing was sent.
+        :raises InvalidArgument: A name, part size or source breaks a rule, or ``on_progress`` is
+            async; nothing was sent.
         :raises OSError: The source is missing, a folder, or may not be read; nothing was sent.
         :raises DuplicateFileName: The name is taken and ``auto_rename`` is ``REJECT``.
         :raises SourceChanged: The file changed between hashing and sending; it was not completed.
@@ -222,6 +225,8 @@ class BackupSession:
             auto_rename=auto_rename,
             part_size=part_size,
         )
+        if on_progress is not None:
+            check_plain("on_progress", on_progress)
         return await self._upload(item, on_progress=on_progress)
 
     def upload_many(
@@ -240,7 +245,8 @@ class BackupSession:
             no space left) ends it: files on their way finish, then that error is raised. Leaving
             the loop early cancels the rest, and leaving the session raises ``BackupIncomplete``
             then. Several tasks may share one batch: each outcome goes to one of them.
-        :raises InvalidArgument: ``sources`` is itself a source, or cannot be iterated over.
+        :raises InvalidArgument: ``sources`` is itself a source, or cannot be iterated over, or
+            ``on_progress`` is async.
         """
         check_sources(sources)
         return self._batch(sources, on_progress)
@@ -265,7 +271,8 @@ class BackupSession:
             by default.
         :param exclude: Patterns of files and folders to leave out.
         :returns: As :meth:`upload_many`; an ``OSError`` of ``root`` itself is raised.
-        :raises InvalidArgument: One pattern was given instead of a list, or an item is no string.
+        :raises InvalidArgument: One pattern was given instead of a list, an item is no string, or
+            ``on_progress`` is async.
         """
         include = check_many("include", include, "patterns")
         exclude = check_many("exclude", exclude, "patterns")
@@ -284,6 +291,8 @@ class BackupSession:
     def _batch(
         self, sources: Iterable[object] | AsyncIterable[object], on_progress: OnProgress | None
     ) -> UploadBatch:
+        if on_progress is not None:
+            check_plain("on_progress", on_progress)
         return UploadBatch(
             sources,
             partial(self._upload, on_progress=on_progress),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from koodrive_async.callbacks import check_plain
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -114,8 +116,11 @@ class Seen:
     def then(self, route: str, action: Callable[[], object], *, count: int = 1) -> None:
         """Do something once a route was answered so often, before the last of these answers goes.
 
-        :param action: Called in the service's thread, which waits for it; must not raise.
+        :param action: Called in the service's thread, which waits for it; a plain function that
+            must not raise.
+        :raises ValueError: It is async.
         """
+        check_plain("action", action)
         with self._changed:
             self._actions.append((route, count, action))
 

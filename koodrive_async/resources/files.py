@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 import attrs
@@ -78,7 +79,13 @@ class Files:
         async def body(origin: str) -> NewBackupFile:
             if not callable(file.proof_code):
                 return file
-            return attrs.evolve(file, proof_code=await file.proof_code(origin))
+            proof = file.proof_code(origin)
+            if not inspect.isawaitable(proof):
+                raise InvalidArgument(
+                    f"proof_code: text or an async function, which a function that returns "
+                    f"{type(proof).__name__} is not"
+                )
+            return attrs.evolve(file, proof_code=await proof)
 
         call = Call(
             method="POST",

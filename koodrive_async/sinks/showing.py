@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, overload
 import anyio
 from anyio import to_thread
 
+from koodrive_async.callbacks import check_nothing_to_await, check_plain
 from koodrive_async.sinks.plain import PlainSink
 from koodrive_async.sinks.sink import Sink
 from koodrive_async.threads import until_done
@@ -75,6 +76,7 @@ def show(
     :param sink: Where to show it; by default what :func:`sink_for_here` chooses.
     :param total: Bytes that there are to back up, for the time left. Without it a time left is that
         of the files that have begun, and followed by ``+``.
+    :raises InvalidArgument: It is no sink, or one with async methods, which nothing would await.
     :returns: A context manager that gives the sink; its ``total`` may be set when it becomes known.
 
     Cancellation is passed on when the sink has been closed, which takes five seconds at the most.
@@ -82,6 +84,8 @@ def show(
     from koodrive_async.sync import BackupSession as BlockingSession  # noqa: PLC0415 - loads much
 
     chosen = sink_for_here() if sink is None else sink
+    for name in ("start", "update", "close"):
+        check_plain(f"{type(chosen).__name__}.{name}", getattr(chosen, name, None))
     if total is not None:
         chosen.total = total
     if isinstance(session, BlockingSession):
@@ -202,7 +206,8 @@ class _Teller:
     def _attempt(self, what: str, function: Callable[[], None]) -> bool:
         """Return whether a function of the sink works."""
         try:
-            function()
+            result: object = function()  # type: ignore[func-returns-value]  # of anyone's sink
+            check_nothing_to_await(what, result)
         except Exception:  # noqa: BLE001 - whatever it is, a backup does not need it
             name = type(self._sink).__name__
             _log.exception("%s failed in %s: it shows nothing more", name, what)

@@ -6,6 +6,7 @@ import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from koodrive_async.callbacks import check_plain
 from koodrive_async.sync.call import Call
 from koodrive_async.sync.relay import Relay
 
@@ -73,6 +74,7 @@ def relayed(kwargs: dict[str, Any]) -> Relay | None:
     """Put a relay in the place of ``on_progress``, if that is among the arguments."""
     if kwargs.get("on_progress") is None:
         return None
+    check_plain("on_progress", kwargs["on_progress"])
     relay = kwargs["on_progress"] = Relay(kwargs["on_progress"])
     return relay
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from koodrive_async.callbacks import check_nothing_to_await
 from koodrive_async.sync.call import next_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class Relay:
     def deliver(self) -> None:
         """Call the callback with all that came."""
         while (progress := self._next()) is not None:
-            self._on_progress(progress)
+            # a type that says None is no proof
+            result: object = self._on_progress(progress)
+            check_nothing_to_await("on_progress", result)
 
     def deliver_during(self, call: Call[Any]) -> None:
         """Wait for the end of a call, and call the callback meanwhile."""

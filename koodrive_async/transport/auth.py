@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
@@ -148,7 +149,12 @@ class _Tokens:
     async def _renew(self, provider: TokenProvider) -> None:
         renewal = self._renewal
         try:
-            value = await provider()
+            asked = provider()
+            if not inspect.isawaitable(asked):
+                raise ConfigurationError(  # noqa: TRY301 - kept with all that may fail here
+                    f"the token function must be async: it returned {type(asked).__name__}"
+                )
+            value = await asked
             _check_token(value)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told to all who wait
             renewal.failure = error

@@ -152,5 +152,7 @@ Event = FileStarted | Progress | PartRetried | FileFinished | FileFailed | FileC
 OnProgress = Callable[[Progress], None]
 """Called in the event loop, at most ten times a second for a file, and at the end of each pass.
 
+A plain function: an async one is refused, for nothing would await it.
+
 What it raises ends the upload and reaches the caller; at the very end the file is in the record.
 """

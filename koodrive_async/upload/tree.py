@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import attrs
 from anyio import to_thread
 
+from koodrive_async.callbacks import check_plain
 from koodrive_async.errors import SourceChanged
 from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
 from koodrive_async.sequences import check_many
@@ -68,6 +69,11 @@ async def tree_items(
     """
     include = check_many("include", include, "patterns")
     exclude = check_many("exclude", exclude, "patterns")
+    if on_left_out is not None:
+        check_plain("on_left_out", on_left_out)
+    if rules is not None:
+        check_plain("rules.takes_folder", rules.takes_folder)
+        check_plain("rules.takes_file", rules.takes_file)
     if rules is None and (include or exclude):
         rules = _Patterns(include, exclude)
     top = Path(root)

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from koodrive_async.callbacks import check_nothing_to_await
 from koodrive_async.upload.events import (
     FileCancelled,
     FileFailed,
@@ -333,7 +334,10 @@ class FileWatch:
         )
         session.tell(progress)
         if self._on_progress is not None:
-            self._on_progress(progress)
+            # a type that says None is no proof
+            result: object = self._on_progress(progress)
+            if result is not None:
+                check_nothing_to_await("on_progress", result)
 
 
 class Events:
