@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from koodrive_async import html
 from koodrive_async.blocks import Block
@@ -19,6 +18,7 @@ from koodrive_async.resources.arguments import check_id, check_module, json_text
 from koodrive_async.sequences import check_many
 from koodrive_async.session_record import Order, SessionRecord
 from koodrive_async.tasks import task_group
+from koodrive_async.threads import in_thread
 from koodrive_async.upload import (
     Batches,
     Destination,
@@ -373,7 +373,7 @@ class BackupSession:
             records=self._records,
             files=self._files,
             journal=journal,
-            boot=await anyio.to_thread.run_sync(boot_id),
+            boot=await in_thread(boot_id),
         )
         try:
             async with self._locks.hold(
@@ -411,9 +411,9 @@ class BackupSession:
                 await self._uploads_of_other_tasks()
 
     async def _order(self) -> Order:
-        root = self._root
-        if root is not None:
-            root = await anyio.to_thread.run_sync(os.path.abspath, os.fspath(root))
+        root: str | None = None
+        if self._root is not None:
+            root = await in_thread(os.path.abspath, os.fspath(self._root))
         return Order(
             device_id=self._device_id,
             module=self._module,

@@ -8,11 +8,10 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
-import anyio.to_thread
-
 from koodrive_async.backup import BackupSession
 from koodrive_async.blocks import OpenBlocks
 from koodrive_async.config import Limits, RetryPolicy, Timeouts, is_off, read_environment
+from koodrive_async.descriptors import DescriptorShares, free_descriptors
 from koodrive_async.errors import ClientClosed
 from koodrive_async.pace import Pace
 from koodrive_async.resources import (
@@ -27,7 +26,7 @@ from koodrive_async.resources import (
 )
 from koodrive_async.resources.arguments import check_module
 from koodrive_async.telemetry import instruments
-from koodrive_async.threads import until_done
+from koodrive_async.threads import in_thread, until_done
 from koodrive_async.transport.auth import AppSignature, Auth, BearerToken, check_header_setting
 from koodrive_async.transport.clock import Clock, ServiceTime, SystemClock
 from koodrive_async.transport.dialing import USER_AGENT, Dialer
@@ -260,11 +259,13 @@ class KooDrive:
         self._entered = True
         told = instruments(self._telemetry)
         self._budget.on_retry = told.retried
+        descriptors = DescriptorShares.of(await in_thread(free_descriptors))
         tls = await tls_contexts(self._tls)
         async with AsyncExitStack() as stack:
-            session = open_session(_INTERFACE_CONNECTIONS, tls.interface, self._dialer)
+            calls = min(_INTERFACE_CONNECTIONS, descriptors.calls)
+            session = open_session(calls, tls.interface, self._dialer)
             self._http.use(await stack.enter_async_context(session))
-            self._uploader.open(tls.parts, await self._open_journal(), told)
+            self._uploader.open(tls.parts, await self._open_journal(), told, descriptors)
             self._open = stack.pop_all()
         return self
 
@@ -273,7 +274,7 @@ class KooDrive:
         if isinstance(place, str) and is_off(place):
             place = None
         elif isinstance(place, str) and place.strip().lower() == "auto":
-            place = await anyio.to_thread.run_sync(default_path)  # what it imports takes a while
+            place = await in_thread(default_path)  # what it imports takes a while
         journal = Journal(place)
         await journal.open()
         return journal
@@ -382,7 +383,7 @@ class KooDrive:
         """
         place = None if root is None else os.fspath(root)
         if place is not None:
-            place = await anyio.to_thread.run_sync(os.path.abspath, place)
+            place = await in_thread(os.path.abspath, place)
         return await find_unfinished(
             self.records,
             self._uploader.means.journal,

@@ -77,7 +77,9 @@ class Limits:
         what the container has.
     :param hash_workers: Files over 1 MiB hashed at the same time; by default one for each core. At
         most one for each 2 MiB of ``memory``. Smaller ones are hashed where they are opened.
-    :param files_in_flight: Files that ``upload_many`` and ``upload_tree`` work on at a time.
+    :param files_in_flight: Files that ``upload_many`` and ``upload_tree`` work on at a time; also
+        streams that ``upload`` reads or sends at a time, however many tasks call it: each takes a
+        temporary file, and most take a thread. Streams that wait for each other need more places.
     :param bandwidth: Bytes per second that all parts together may take; without limit by default.
     :param requests_per_second: Calls of the interface; without limit by default.
     """

@@ -10,6 +10,7 @@
     ├── ClientClosed                      used outside its async with
     ├── WrongEventLoop                    used in another event loop than it was entered in
     ├── ForkedClient                      used in another process than it was entered in
+    ├── OutOfThreads (RuntimeError)       the system starts no more threads, not even one
     ├── TokenRefreshFailed                the token function failed
     ├── RecordInUse                       another process is backing up into this record
     ├── BackupIncomplete                  a loop over uploads was left before its end
@@ -71,6 +72,7 @@ __all__ = [
     "LockRefused",
     "MalformedResponse",
     "NotFound",
+    "OutOfThreads",
     "PagingError",
     "PartRejected",
     "PermissionDenied",
@@ -130,6 +132,13 @@ class WrongEventLoop(KooDriveError):
 
 class ForkedClient(KooDriveError):
     """The client was used in a process forked from the one it was entered in; open another one."""
+
+
+class OutOfThreads(KooDriveError, RuntimeError):
+    """The system starts no thread for this process: its user or container has too many already.
+
+    Raised only when not a single thread is left to work with; fewer than wanted are made do with.
+    """
 
 
 class TokenRefreshFailed(KooDriveError):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 import attrs
-from anyio import to_thread
 
 from koodrive_async import html
 from koodrive_async.errors import InvalidArgument, PagingError
+from koodrive_async.threads import in_thread
 from koodrive_async.wording import count_text
 
 if TYPE_CHECKING:
@@ -138,9 +138,9 @@ class Pager(Generic[T]):
         :raises ModuleNotFoundError: pandas is missing; the message says how to get it.
         :raises InvalidArgument: ``limit`` is negative.
         """
-        frame_of = await to_thread.run_sync(_load_frames)
+        frame_of = await in_thread(_load_frames)
         items = await self.collect(limit)
-        return await to_thread.run_sync(frame_of, items, self._model)
+        return await in_thread(frame_of, items, self._model)
 
     def __repr__(self) -> str:
         of = "" if self._model is None else f" of {self._model.__name__}"

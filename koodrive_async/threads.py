@@ -19,17 +19,92 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
+import anyio.to_thread
 
-from koodrive_async.errors import ClientClosed
+from koodrive_async.errors import ClientClosed, OutOfThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
 T = TypeVar("T")
 
 _LOOKS_EVERY = 0.01
 """Seconds between two looks at threads that are to end, where nobody can wait for them."""
+
+
+_PATIENCE = 60.0
+"""Seconds for which another thread's end is waited for where no more can be started."""
+
+_FOR_THE_EXECUTOR = 0.5
+"""The same for a thread of the event loop's own executor."""
+
+_SOURCE = "koodrive source"
+
+
+def start(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    :raises OutOfThreads: The system has no more of them.
+    """
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        raise OutOfThreads(f"{error}: {_NO_MORE}") from None
+
+
+_NO_MORE = "this user or container has as many as it may (ulimit -u, pids.max)"
+
+
+async def in_thread(
+    function: Callable[..., T], *arguments: Any, abandon_on_cancel: bool = False
+) -> T:
+    """Run a function that ends by itself in a thread that anyio keeps.
+
+    :param abandon_on_cancel: Whether cancellation leaves the function behind, instead of taking
+        effect when it has returned.
+    :raises OutOfThreads: There is none, and none that will be free.
+    """
+    return await _patiently(
+        lambda: anyio.to_thread.run_sync(function, *arguments, abandon_on_cancel=abandon_on_cancel),
+        lambda: anyio.to_thread.current_default_thread_limiter().borrowed_tokens > 0,
+    )
+
+
+async def with_a_thread(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Await what takes a thread of the event loop's executor.
+
+    Threads of the executor that are busy do not say when they are free: it is tried again for a
+    moment.
+
+    :raises OutOfThreads: There was none.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _FOR_THE_EXECUTOR
+    return await _patiently(attempt, lambda: loop.time() < deadline)
+
+
+async def _patiently(attempt: Callable[[], Awaitable[T]], may_be_free: Callable[[], bool]) -> T:
+    """Try again to work in a thread while one of those that there are may become free.
+
+    :raises OutOfThreads: None will.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE
+    while True:
+        try:
+            return await attempt()
+        except RuntimeError as error:
+            if not no_more(error):
+                raise
+            if not may_be_free() or loop.time() >= deadline:
+                raise OutOfThreads(f"{error}: {_NO_MORE}") from None
+        await asyncio.sleep(_LOOKS_EVERY)
+
+
+def no_more(error: RuntimeError) -> bool:
+    """Return whether an error is how Python says that the system has no more threads."""
+    return "can't start new thread" in str(error)
 
 
 class ThreadPool:
@@ -65,7 +140,7 @@ class ThreadPool:
 
         :param on_cancel: Called when the caller is cancelled, to tell the function to hurry.
         :raises ClientClosed: The pool has been closed.
-        :raises RuntimeError: The system has no thread for us, not even one.
+        :raises OutOfThreads: The system has no thread for us, not even one.
 
         Cancellation takes effect when the function has returned, whichever way it came.
         """
@@ -94,7 +169,7 @@ class ThreadPool:
             thread = threading.Thread(target=self._work, args=(loop,), name="koodrive", daemon=True)
             self._idle.append(None)
             try:
-                thread.start()
+                start(thread)
             except BaseException:
                 self._idle.pop()
                 raise
@@ -105,7 +180,7 @@ class ThreadPool:
             self._idle.pop()
             if not self._idle and len(self._threads) < self._size:
                 # here and not in the loop: to begin a thread is to wait for it
-                with contextlib.suppress(RuntimeError):  # the system has no more: fewer must do
+                with contextlib.suppress(OutOfThreads):  # fewer must do
                     self._begin_another(loop)
             if job.begin():
                 job.run()
@@ -143,8 +218,8 @@ class ThreadPool:
 
         joined: asyncio.Future[None]
         try:
-            threading.Thread(target=join, name="koodrive end", daemon=True).start()
-        except RuntimeError:  # the system has no more of them
+            start(threading.Thread(target=join, name="koodrive end", daemon=True))
+        except OutOfThreads:
             joined = asyncio.ensure_future(self._see_them_end())
         else:
             joined = asyncio.wrap_future(done)
@@ -241,10 +316,10 @@ class AbandonableThread:
     def __init__(self, at_end: Callable[[], object] | None = None) -> None:
         self._at_end = at_end
         self._context = copy_context()
+        self._started = False
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._work, name="koodrive source", daemon=True).start()
         return self
 
     def __exit__(
@@ -254,12 +329,36 @@ class AbandonableThread:
         traceback: TracebackType | None,
     ) -> None:
         self._calls.put(None)
+        if not self._started and self._at_end is not None:
+            with contextlib.suppress(OutOfThreads):  # nothing was begun that must be ended
+                self._start()
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a function; one at a time.
 
+        Where no thread can be started, the end of another one like this is waited for.
+
+        :raises OutOfThreads: There is none that could end.
         :raises RuntimeError: It raised ``StopIteration``, which no future can carry.
         """
+        if not self._started:
+            await _patiently(self._begin, _has_sources)
+        return await self.submit(function, *arguments)
+
+    async def _begin(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        start(threading.Thread(target=self._work, name=_SOURCE, daemon=True))
+        self._started = True
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        """Begin to run a function, and return what it will return.
+
+        :raises OutOfThreads: No thread can be started for it.
+        """
+        if not self._started:
+            self._start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -285,7 +384,7 @@ class AbandonableThread:
                 loop.call_soon_threadsafe(settle, result, error)
 
         self._calls.put(call)
-        return await future
+        return future
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -293,6 +392,10 @@ class AbandonableThread:
         if self._at_end is not None:
             with contextlib.suppress(Exception):  # there is nobody left to tell
                 self._context.run(self._at_end)
+
+
+def _has_sources() -> bool:
+    return any(thread.name == _SOURCE for thread in threading.enumerate())
 
 
 def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., T], *arguments: Any) -> T:

@@ -65,6 +65,7 @@ PUBLIC = [
     "NewBackupFile",
     "NewScope",
     "NotFound",
+    "OutOfThreads",
     "Page",
     "PageIterator",
     "Pager",

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import anyio
 import pytest
 
-from koodrive_async import ClientClosed
-from koodrive_async.threads import AbandonableThread, ThreadPool, call_in_loop
+from koodrive_async import BearerToken, ClientClosed, KooDrive, OutOfThreads
+from koodrive_async.testing import connect
+from koodrive_async.threads import AbandonableThread, ThreadPool, call_in_loop, in_thread
 
 pytestmark = pytest.mark.anyio
 
@@ -238,6 +239,87 @@ async def test_a_pool_without_a_single_thread_says_so_and_can_be_closed(threads_
     assert await pool.run(str) == ""
     threads_run_out(0)
     await pool.aclose()
+
+
+async def test_a_source_waits_for_the_thread_of_another(threads_run_out):
+    threads_run_out(1)
+    work, loop = Work(), asyncio.get_running_loop()
+    with AbandonableThread() as second:
+        with AbandonableThread() as first:
+            running = asyncio.create_task(first.run(work))
+            await work.began.wait()
+            waiting = asyncio.create_task(second.run(str))
+            await asyncio.wait([waiting], timeout=0.05)
+            assert not waiting.done()
+            loop.call_soon(work.let_go.set)
+            assert await running == "done"
+        threads_run_out(1)  # the first has ended, and makes room for one
+        assert await waiting == ""
+
+
+async def test_a_source_without_a_thread_says_so_at_once(threads_run_out):
+    threads_run_out(0)
+    with (
+        AbandonableThread(lambda: pytest.fail("it was not begun")) as thread,
+        pytest.raises(OutOfThreads, match="can't start new thread"),
+    ):
+        await thread.run(str)
+
+
+async def test_work_in_a_thread_of_anyio_waits_for_one_that_is_busy(threads_run_out):
+    work = Work()
+    running = asyncio.create_task(in_thread(work))
+    await work.began.wait()
+    threads_run_out(0)
+    waiting = asyncio.create_task(in_thread(str))
+    await asyncio.wait([waiting], timeout=0.05)
+    assert not waiting.done()
+    work.let_go.set()
+    assert await running == "done"
+    assert await waiting == ""
+
+
+async def test_an_error_of_the_function_is_not_taken_for_a_lack_of_threads():
+    def fail():
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else") as error:
+        await in_thread(fail)
+    assert not isinstance(error.value, OutOfThreads)
+
+
+@pytest.fixture
+def clients_have_no_threads(monkeypatch):
+    """Leave clients, and the event loop, without threads to begin; the emulator has its own."""
+    begin = threading.Thread.start
+
+    def start(thread):
+        if thread.name.startswith(("koodrive", "AnyIO", "asyncio")):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    return lambda: monkeypatch.setattr(threading.Thread, "start", start)
+
+
+async def test_a_client_without_a_thread_says_so_when_it_is_entered(
+    clients_have_no_threads, koodrive_emulator
+):
+    clients_have_no_threads()
+    with pytest.raises(OutOfThreads):
+        async with connect(koodrive_emulator):
+            pass
+
+
+async def test_a_service_is_not_out_of_reach_for_lack_of_a_thread(
+    clients_have_no_threads, koodrive_emulator
+):
+    url = koodrive_emulator.url.replace("127.0.0.1", "localhost")
+    auth, user_id = BearerToken(koodrive_emulator.token), koodrive_emulator.user_id
+    async with KooDrive(url, auth=auth, user_id=user_id, proxy=None) as drive:
+        # so that the client is entered, and has to look its host up
+        clients_have_no_threads()
+        with pytest.raises(OutOfThreads):
+            await drive.devices.list()
 
 
 async def test_closing_without_a_thread_to_spare_does_not_keep_the_loop(threads_run_out):

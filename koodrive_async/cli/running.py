@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import anyio
 
 from koodrive_async.cli.interruption import Interrupted, end_if_ctrl_c, hear_signals, restore
+from koodrive_async.descriptors import raise_limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,6 +26,7 @@ def run(work: Callable[[], Awaitable[T]], last_words: LastWords | None = None) -
     :returns: What it returns.
     :raises Interrupted: Ctrl-C, SIGTERM or SIGHUP; the work was cancelled, and has cleaned up.
     """
+    raise_limit()
     return _Run(work, last_words).to_its_end()
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import select
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+
+from koodrive_async.descriptors import when_one_is_free
+from koodrive_async.threads import with_a_thread
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -54,10 +58,11 @@ class WaryConnector(aiohttp.TCPConnector):
         origin = (req.is_ssl(), req.host, req.port or 0)
         proxy = await self._dialer.proxies.toward(*origin)
         if proxy is None or not req.is_ssl():
-            return await super()._create_connection(req, traces, timeout)
+            straight = partial(super()._create_connection, req, traces, timeout)
+            return await when_one_is_free(partial(with_a_thread, straight))
         try:
             async with asyncio.timeout(timeout.sock_connect):
-                sock = await self._dialer.dial(*origin, proxy)
+                sock = await when_one_is_free(partial(self._dialer.dial, *origin, proxy))
                 _, protocol = await self._wrap_existing_connection(
                     self._factory,
                     req=req,

@@ -13,6 +13,8 @@ import aiohappyeyeballs
 import aiohttp
 
 from koodrive_async._version import __version__
+from koodrive_async.errors import OutOfThreads
+from koodrive_async.threads import AbandonableThread, in_thread
 from koodrive_async.transport.proxy import Proxies
 from koodrive_async.transport.tunnel import open_tunnel, unreachable
 
@@ -68,9 +70,10 @@ class Dialer:
         return sock
 
     async def _connect(self, host: str, port: int) -> socket.socket:
+        addresses = await self._addresses(host, port)
         try:
             return await aiohappyeyeballs.start_connection(
-                await self._addresses(host, port),
+                addresses,
                 happy_eyeballs_delay=_SECOND_ADDRESS_AFTER,
                 interleave=1,
             )
@@ -82,9 +85,13 @@ class Dialer:
         loop = asyncio.get_running_loop()
         asked = self._asked.get((host, port))
         if asked is None or asked[0] + _ADDRESSES_LAST < loop.time() or _failed(asked[1]):
-            answer = loop.run_in_executor(
-                None, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-            )
+            look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            try:
+                # it may take a minute, and who is cancelled does not wait for it
+                with AbandonableThread() as thread:
+                    answer = thread.submit(look)
+            except OutOfThreads:
+                return await in_thread(look, abandon_on_cancel=True)
             # whoever asked may be gone by the time that it fails
             answer.add_done_callback(_failed)
             asked = self._asked[host, port] = (loop.time(), answer)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import aiohttp
 import anyio
-import anyio.to_thread
 import yarl
 
 from koodrive_async.errors import (
@@ -23,6 +22,7 @@ from koodrive_async.errors import (
     PermissionDenied,
     TransportError,
 )
+from koodrive_async.threads import in_thread
 from koodrive_async.transport.auth import RequestHead, canonical_query
 from koodrive_async.transport.call import LOCK_HEADER, Call
 from koodrive_async.transport.connector import WaryConnector
@@ -252,7 +252,7 @@ class InterfaceHttp:
         )
         answer = await exchange.run(self._opened(), self.service_time)
         if len(answer.raw) > LARGE:
-            return await anyio.to_thread.run_sync(answer.read, reader)
+            return await in_thread(answer.read, reader)
         return answer.read(reader)
 
     async def _body(self, call: Call, credential: Credential | None) -> bytes:
@@ -264,7 +264,7 @@ class InterfaceHttp:
         else:
             body = call.body
         if len(getattr(body, "multi_parts", ())) > _MANY_PARTS:
-            return await anyio.to_thread.run_sync(encode, body)
+            return await in_thread(encode, body)
         return encode(body)
 
     def _headers(

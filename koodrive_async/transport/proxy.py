@@ -9,11 +9,11 @@ from urllib.parse import unquote
 from urllib.request import getproxies, getproxies_environment, proxy_bypass
 
 import anyio
-import anyio.to_thread
 import attrs
 import yarl
 
 from koodrive_async.errors import ConfigurationError
+from koodrive_async.threads import in_thread
 
 ENVIRONMENT = "env"
 """The setting that asks the environment, and on macOS and Windows the system."""
@@ -130,7 +130,7 @@ class Proxies:
         if origin not in self._found:
             with anyio.move_on_after(self._patience) as waiting:
                 # names may be looked up: who is cancelled leaves that behind
-                self._found[origin] = await anyio.to_thread.run_sync(
+                self._found[origin] = await in_thread(
                     partial(_ask_the_system, *origin), abandon_on_cancel=True
                 )
             if waiting.cancelled_caught:

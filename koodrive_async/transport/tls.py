@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import anyio.to_thread
 import attrs
 
 from koodrive_async.errors import ConfigurationError
+from koodrive_async.threads import in_thread
 
 FilePath = str | os.PathLike[str]
 
@@ -77,7 +77,7 @@ async def tls_contexts(tls: ssl.SSLContext | Tls | None) -> TlsContexts:
         raise ConfigurationError(
             f"tls must be a Tls or an ssl.SSLContext, not {type(tls).__name__}"
         )
-    return await anyio.to_thread.run_sync(_build, tls or Tls())
+    return await in_thread(_build, tls or Tls())
 
 
 def _build(tls: Tls) -> TlsContexts:

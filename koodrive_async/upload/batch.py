@@ -25,6 +25,7 @@ from koodrive_async.errors import (
     InsufficientSpace,
     InvalidArgument,
     LockLost,
+    OutOfThreads,
     TokenRefreshFailed,
     TransportError,
     WrongEventLoop,
@@ -48,6 +49,7 @@ _FATAL = (
     ForkedClient,
     InsufficientSpace,
     LockLost,
+    OutOfThreads,
     TokenRefreshFailed,
     WrongEventLoop,
 )

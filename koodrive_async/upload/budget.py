@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from koodrive_async.descriptors import DescriptorShares
 from koodrive_async.upload.connection import READ_AT_ONCE
 from koodrive_async.upload.source import SLICE
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 AUTO_MOST = 64
 """Connections that ``connections="auto"`` may come to."""
+
+
+OPEN_FILES = 256
+"""Files that stay open at a time: more than are hashed and sent at a time, so that none waits."""
 
 
 @attrs.frozen
@@ -27,23 +32,36 @@ class Shares:
     and 1 MiB of small files. A stream that is being spooled takes
     about a quarter of a MiB beside that.
 
+    Files that stay open, streams and connections each take a descriptor, and a stream may take a
+    thread: where the system has few, there are fewer of them.
+
     :ivar hash_workers: Files hashed at the same time.
     :ivar connections: Parts sent at the same time, at the most.
     :ivar kept: Bytes of small files.
+    :ivar open_files: Files that stay open until they are sent.
+    :ivar streams: Streams that are read, or wait to be sent.
     """
 
     hash_workers: int
     connections: int
     kept: int
+    open_files: int = OPEN_FILES
+    streams: int = 32
 
     @classmethod
-    def of(cls, limits: Limits) -> Shares:
-        """Share out what a client may use."""
+    def of(cls, limits: Limits, descriptors: DescriptorShares | None = None) -> Shares:
+        """Share out what a client may use.
+
+        :param descriptors: What there is of them; without it there are enough.
+        """
+        descriptors = descriptors or DescriptorShares()
         wanted = AUTO_MOST if limits.connections == "auto" else limits.connections
         return cls(
             hash_workers=min(limits.hash_workers, limits.memory // 2 // SLICE),
-            connections=min(wanted, limits.memory // 4 // READ_AT_ONCE),
+            connections=min(wanted, limits.memory // 4 // READ_AT_ONCE, descriptors.connections),
             kept=limits.memory // 4,
+            open_files=min(OPEN_FILES, descriptors.files),
+            streams=min(limits.files_in_flight, descriptors.streams),
         )
 
 

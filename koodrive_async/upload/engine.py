@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import ssl
 
     from koodrive_async.config import Limits, RetryPolicy, Timeouts
+    from koodrive_async.descriptors import DescriptorShares
     from koodrive_async.resources import Files
     from koodrive_async.telemetry import Instruments
     from koodrive_async.transport.clock import Clock, ServiceTime
@@ -70,12 +71,19 @@ class Uploader:
         self._means: Means | None = None
         self._home: Home | None = None
 
-    def open(self, tls: ssl.SSLContext, journal: Journal, instruments: Instruments) -> None:
+    def open(
+        self,
+        tls: ssl.SSLContext,
+        journal: Journal,
+        instruments: Instruments,
+        descriptors: DescriptorShares | None = None,
+    ) -> None:
         """Take uploads from now on, in this event loop.
 
         :param tls: For the object store.
         :param journal: An open one, which is the uploader's from now on.
         :param instruments: What it tells of itself with.
+        :param descriptors: How many it may use; as many as its limits allow by default.
         """
         self._home = Home()
         self._means = Means.within(
@@ -91,6 +99,7 @@ class Uploader:
             verify=self._verify,
             tls=tls,
             dialer=self._dialer,
+            descriptors=descriptors,
             plain=self._plain,
             outage=self._outage,
         )
@@ -136,7 +145,9 @@ class Uploader:
         if item.part_size is not None:
             plan_parts(0, item.part_size)  # refuses a bad one before anything is read
         began = time.perf_counter()
-        async with open_source(item.source, means.short_work, means.memory, item.found) as content:
+        async with open_source(
+            item.source, means.short_work, means.memory, means.places, item.found
+        ) as content:
             watch.opened(content.size)
             upload = FileUpload(
                 means=means,

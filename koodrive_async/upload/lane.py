@@ -11,12 +11,14 @@ import http.client
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import attrs
 
+from koodrive_async.descriptors import ran_out, when_one_is_free
 from koodrive_async.errors import (
     ClientClosed,
     ConnectionFailed,
@@ -35,6 +37,7 @@ from koodrive_async.upload.target import Target
 from koodrive_async.upload.trace import PartClock
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
     from koodrive_async.config import Timeouts
@@ -190,8 +193,7 @@ class ThreadLane:
         problem: str
         kind: type[DeadlineExceeded | ConnectionFailed]
         try:
-            with anyio.fail_after(seconds):
-                sock = await self._dialer.dial(*origin, proxy)
+            sock = await when_one_is_free(partial(self._dial, origin, proxy))
         except ProxyProblemError as error:
             raise _proxy_failed(error, part) from None
         except TimeoutError:
@@ -208,6 +210,15 @@ class ThreadLane:
                 number=next(self._numbers),
             )
         raise kind(problem, method="PUT", path=f"part {part.number}", sent=False) from None
+
+    async def _dial(self, origin: Origin, proxy: Proxy | None) -> socket.socket:
+        try:
+            with anyio.fail_after(self._timeouts.connect):
+                return await self._dialer.dial(*origin, proxy)
+        except OSError as error:
+            if ran_out(error):
+                self._close_idle()
+            raise
 
     def _take_idle(self, origin: Origin) -> StoreConnection | None:
         if self._closed:
@@ -241,6 +252,9 @@ class ThreadLane:
             self._sweep.cancel()
         for connection in self._busy:
             connection.sock.abort()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         for idle in self._idle.values():
             for _, connection in idle:
                 connection.sock.close()

@@ -17,11 +17,13 @@ from koodrive_async.upload.budget import MemoryBudget, Shares
 from koodrive_async.upload.hash_pool import HashPool
 from koodrive_async.upload.lane import ThreadLane
 from koodrive_async.upload.slots import FairSlots
+from koodrive_async.upload.source import Places
 
 if TYPE_CHECKING:
     import ssl
 
     from koodrive_async.config import Limits, RetryPolicy, Timeouts
+    from koodrive_async.descriptors import DescriptorShares
     from koodrive_async.resources import Files
     from koodrive_async.telemetry import Instruments
     from koodrive_async.transport.clock import Clock, ServiceTime
@@ -51,6 +53,7 @@ class Means:
     :ivar threads: One for each part on its way and each file that is hashed.
     :ivar connections: Slots for parts on their way, as many as ``limit`` says.
     :ivar memory: What small files are kept in.
+    :ivar places: For sources that are open.
     :ivar budget: Of repeated requests, shared with the calls of the interface.
     :ivar service_outage: Whether the service can be reached.
     :ivar store_outage: Whether the object store can be reached.
@@ -73,6 +76,7 @@ class Means:
     threads: ThreadPool
     hashing: HashPool
     memory: MemoryBudget
+    places: Places
     sender: PartSender
     limit: ConnectionLimit
     connections: FairSlots
@@ -95,14 +99,15 @@ class Means:
         dialer: Dialer | None = None,
         plain: PlainHttp | None = None,
         outage: Outage | None = None,
+        descriptors: DescriptorShares | None = None,
     ) -> Means:
         """Make what the limits allow."""
-        shares = Shares.of(limits)
+        shares = Shares.of(limits, descriptors)
         threads = ThreadPool(shares.connections + shares.hash_workers, on_lag=instruments.late)
         limit: ConnectionLimit
         express = 0
         if limits.connections == "auto":
-            express = _EXPRESS
+            express = min(_EXPRESS, shares.connections - 1)
             most = shares.connections - express
             if limits.bandwidth is not None:
                 most = min(most, max(1, math.ceil(limits.bandwidth / _WORTH_A_CONNECTION)))
@@ -125,6 +130,7 @@ class Means:
             threads=threads,
             hashing=HashPool(threads, shares.hash_workers, journal),
             memory=MemoryBudget(shares.kept),
+            places=Places.of(shares.open_files, shares.streams),
             sender=ThreadLane(
                 threads, tls, timeouts, pace, now=service_time.now, dialer=dialer, plain=plain
             ),

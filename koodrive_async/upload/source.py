@@ -7,7 +7,13 @@ import os
 import tempfile
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, aclosing, asynccontextmanager
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    aclosing,
+    asynccontextmanager,
+)
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -15,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import anyio
 import attrs
 
+from koodrive_async.descriptors import when_one_is_free
 from koodrive_async.errors import ClientClosed, SourceChanged
 from koodrive_async.hashing import Fingerprint
 from koodrive_async.resources.files import check_length
@@ -57,6 +64,26 @@ _GATHERED = 64 * 1024
 
 Checkpoint = Callable[[int], None]
 """Hears in the hashing thread how many bytes have been hashed; raises to end the hashing."""
+
+
+@attrs.frozen
+class Places:
+    """How many sources may be open at a time.
+
+    Streams have places of their own, for one that never ends must not keep files from being
+    uploaded.
+
+    :ivar files: For files that stay open until they are sent; what is kept in memory does not.
+    :ivar streams: For streams, from their first byte until they are sent.
+    """
+
+    files: anyio.Semaphore
+    streams: anyio.Semaphore
+
+    @classmethod
+    def of(cls, files: int, streams: int) -> Places:
+        """Make so many places."""
+        return cls(anyio.Semaphore(files), anyio.Semaphore(streams))
 
 
 class Content(Protocol):
@@ -107,12 +134,17 @@ def name_of(source: object) -> str | None:
 
 @asynccontextmanager
 async def open_source(
-    source: Source, threads: ThreadPool, memory: MemoryBudget, found: FoundFile | None = None
+    source: Source,
+    threads: ThreadPool,
+    memory: MemoryBudget,
+    places: Places | None = None,
+    found: FoundFile | None = None,
 ) -> AsyncIterator[Content]:
     """Open a source of any kind.
 
     :param threads: Where files are touched.
     :param memory: What small files may be kept in.
+    :param places: For files that stay open, and for streams; without it no other is waited for.
     :param found: Where a walk over a tree found this path.
     :raises OSError: The file is missing, a folder, or may not be read; the path is in it.
     :raises SourceChanged: What was found has become a link, or lies behind one.
@@ -120,28 +152,54 @@ async def open_source(
 
     Cancellation closes what was opened and removes what was spooled.
     """
+    places = places or Places.of(1, 1)
     if isinstance(source, str | os.PathLike):
         file = FileContent(os.fspath(source), memory, found)
+        opened, has_place = partial(threads.run, file.open), False
         try:
-            await threads.run(file.open)
+            await when_one_is_free(opened)
+            stays_open = file.descriptor is not None
+            has_place = stays_open and _take_at_once(places.files)
+            if stays_open and not has_place:
+                file.close()
+                await places.files.acquire()
+                has_place = True
+                await when_one_is_free(opened)
             yield file
         finally:
             file.close()
+            if has_place:
+                places.files.release()
     elif isinstance(source, bytes | bytearray | memoryview):
         yield BytesContent(flat(source))
     else:
-        spool = SpooledContent()
-        try:
-            await threads.run(spool.open)
-            await _fill(spool, source, threads)
-            spool.rewind()
+        async with places.streams, _spooled(source, threads) as spool:
             yield spool
+
+
+def _take_at_once(places: anyio.Semaphore) -> bool:
+    try:
+        places.acquire_nowait()
+    except anyio.WouldBlock:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def _spooled(source: object, threads: ThreadPool) -> AsyncIterator[SpooledContent]:
+    """Write a stream to a temporary file."""
+    spool = SpooledContent()
+    try:
+        await when_one_is_free(partial(threads.run, spool.open))
+        await _fill(spool, source, threads)
+        spool.rewind()
+        yield spool
+    finally:
+        try:
+            with anyio.CancelScope(shield=True), contextlib.suppress(ClientClosed):
+                await threads.run(spool.close)  # to free many bytes takes a while
         finally:
-            try:
-                with anyio.CancelScope(shield=True), contextlib.suppress(ClientClosed):
-                    await threads.run(spool.close)  # to free many bytes takes a while
-            finally:
-                spool.close()  # no thread has come to it
+            spool.close()  # no thread has come to it
 
 
 # --- files -------------------------------------------------------------------------------------
@@ -197,7 +255,7 @@ class FileContent:
         self._closers = ExitStack()
 
     def open(self) -> None:
-        """Open the file, which must be a regular one.
+        """Open the file, which must be a regular one; once more after :meth:`close`.
 
         :raises OSError: It is missing, not a regular file, or may not be read.
         :raises SourceChanged: It was written to while it was read.
@@ -339,7 +397,7 @@ class SpooledContent:
 
         :raises OSError: It cannot be made; the folder is in the error.
         """
-        self._folder = tempfile.gettempdir()
+        self._folder = _spool_folder()
         with self._naming_the_folder():
             opened = tempfile.TemporaryFile("wb+", buffering=0)  # noqa: SIM115 - closed by close()
         self._file = self._closers.enter_context(opened)
@@ -387,6 +445,15 @@ class SpooledContent:
 
     def check_unchanged(self) -> None:
         """Nobody else can reach a temporary file."""
+
+
+def _spool_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        # the first call tries folders out, and finds none when it can open no file at all
+        os.close(os.open(os.devnull, os.O_RDONLY))
+        raise
 
 
 class BytesContent:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import attrs
-from anyio import to_thread
 
 from koodrive_async.callbacks import check_plain
+from koodrive_async.descriptors import when_one_is_free
 from koodrive_async.errors import SourceChanged
 from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
 from koodrive_async.sequences import check_many
+from koodrive_async.threads import in_thread
 from koodrive_async.upload.folders import FoundFile, TreeFolders
 from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.paths import path_text
@@ -84,7 +86,7 @@ async def tree_items(
         while folders:
             folder = folders.pop()
             try:
-                listing = await to_thread.run_sync(walk.listing, folder)
+                listing = await when_one_is_free(partial(in_thread, walk.listing, folder))
             except (OSError, SourceChanged) as error:
                 if not folder:
                     raise

@@ -20,7 +20,8 @@ import pytest
 from aiohttp import web
 from anyio.streams.file import FileReadStream
 
-from koodrive_async import InvalidArgument, UploadItem, UploadReceipt
+from koodrive_async import InvalidArgument, Limits, Module, UploadItem, UploadReceipt
+from koodrive_async.testing import connect
 from tests.sample import sample
 
 pytestmark = pytest.mark.anyio
@@ -500,3 +501,51 @@ async def test_a_folder_for_streams_that_has_gone_is_named(session, monkeypatch,
     with pytest.raises(FileNotFoundError, match="TMPDIR") as error:
         await session.upload([b"abc"], name="x")
     assert error.value.filename == str(tmp_path / "gone")
+
+
+# --- how many at a time ------------------------------------------------------------------------
+
+
+class Stuck:
+    """A stream whose bytes do not come until it is let go."""
+
+    reading = 0
+
+    def __init__(self, let_go):
+        self._let_go = let_go
+        self._read = False
+
+    def read(self, _):
+        if self._read:
+            return b""
+        self._read = True
+        type(self).reading += 1
+        self._let_go.wait(30)
+        type(self).reading -= 1
+        return b"abc"
+
+
+async def test_streams_wait_for_a_place_and_files_do_not_wait_for_streams(
+    koodrive_emulator, make_file
+):
+    let_go, places = threading.Event(), 4
+    limits = Limits(files_in_flight=places)
+    async with connect(koodrive_emulator, limits=limits) as drive:
+        device = await drive.devices.bind("machine")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            before = threading.active_count()
+            streams = [
+                asyncio.create_task(session.upload(Stuck(let_go), name=f"{number}"))
+                for number in range(200)
+            ]
+            while Stuck.reading < places:  # noqa: ASYNC110 - threads tell no event loop
+                await asyncio.sleep(0.001)
+            receipts = [await session.upload(make_file(size)) for size in (10, 2**21)]
+            assert all(receipt.size for receipt in receipts)
+            assert Stuck.reading == places
+            assert threading.active_count() - before < 3 * places + 20
+            streams[0].cancel()
+            let_go.set()
+            outcomes = await asyncio.gather(*streams, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert all(isinstance(outcome, UploadReceipt) for outcome in outcomes[1:])

@@ -1,0 +1,124 @@
+"""File descriptors: how many there are for a client, and waiting until one is free.
+
+A process may have only so many files and sockets open at a time (``ulimit -n``). Where there are
+few, a client opens fewer, so that it does not take them from its program. Where they run out all
+the same, since others open files too, it waits instead of failing the file that came last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import attrs
+
+if sys.platform != "win32":
+    import resource
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+PATIENCE: Final = 60.0
+"""Seconds for which a descriptor is waited for."""
+
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.5
+
+_SPARE = 10
+"""Descriptors that are left alone: the journal, name resolution, files of TLS."""
+
+_RAISED_TO = 8192
+"""What the command raises its own limit to, where the system lets it."""
+
+
+@attrs.frozen
+class DescriptorShares:
+    """How many descriptors one client uses at a time, each for its purpose.
+
+    :ivar connections: Connections to the object store.
+    :ivar calls: Connections to the service.
+    :ivar files: Files that stay open until they are sent; small ones do not.
+    :ivar streams: Temporary files of streams.
+    """
+
+    connections: int = 1024
+    calls: int = 1024
+    files: int = 1024
+    streams: int = 1024
+
+    @classmethod
+    def of(cls, free: int | None) -> DescriptorShares:
+        """Share out what is free.
+
+        :param free: Descriptors; None where there is no limit.
+        """
+        if free is None:
+            return cls()
+        usable = max(0, free - _SPARE)
+        # together with the folders of a walk, which take up to a sixteenth: all of it
+        return cls(
+            connections=max(1, usable * 5 // 16),
+            calls=max(2, usable * 4 // 16),
+            files=max(1, usable * 4 // 16),
+            streams=max(1, usable * 2 // 16),
+        )
+
+
+def free_descriptors() -> int | None:
+    """Return how many more files and sockets this process may open; None where nothing limits it.
+
+    It blocks for a moment.
+    """
+    if sys.platform == "win32":
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return None
+    try:
+        opened = len(os.listdir("/dev/fd"))  # noqa: PTH208 - a Path takes ten times as long
+    except FileNotFoundError:  # no /proc, as in some containers
+        return limit
+    except OSError:
+        return 0
+    return max(0, limit - opened)
+
+
+def raise_limit() -> None:
+    """Raise the limit of this process as far as it may, for a program that owns its process."""
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _RAISED_TO if hard == resource.RLIM_INFINITY else min(hard, _RAISED_TO)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # some systems know a lower one
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def ran_out(error: BaseException) -> bool:
+    """Return whether something could not be opened because too many files are open already."""
+    error = getattr(error, "os_error", error)  # where aiohttp has it
+    return isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
+
+
+async def when_one_is_free(attempt: Callable[[], Awaitable[T]], *, patience: float = PATIENCE) -> T:
+    """Open something, and try again while there is no descriptor for it.
+
+    :param attempt: Opens it; called again after a pause.
+    :param patience: Seconds after which its error is raised.
+    """
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + patience, _FIRST_PAUSE
+    while True:
+        try:
+            return await attempt()
+        except Exception as error:
+            if not ran_out(error) or loop.time() >= deadline:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
