@@ -13,6 +13,7 @@ import anyio
 from anyio import to_thread
 
 from koodrive_async.callbacks import check_nothing_to_await, check_plain
+from koodrive_async.sinks.places import is_notebook, is_terminal
 from koodrive_async.sinks.plain import PlainSink
 from koodrive_async.sinks.sink import Sink
 from koodrive_async.threads import until_done
@@ -136,9 +137,7 @@ def sink_for_here(*, total: int | None = None) -> Sink:
 
 
 def _notebook_sink() -> Sink | None:
-    ipython = sys.modules.get("IPython")  # a notebook has loaded it
-    get_ipython = getattr(ipython, "get_ipython", None)
-    if get_ipython is None or getattr(get_ipython(), "kernel", None) is None:
+    if not is_notebook():
         return None
     from koodrive_async.sinks.notebook import NotebookSink  # noqa: PLC0415 - needs IPython
 
@@ -146,7 +145,7 @@ def _notebook_sink() -> Sink | None:
 
 
 def _terminal_sink() -> Sink | None:
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         return None
     try:
         from rich.console import Console  # noqa: PLC0415 - may be missing

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from koodrive_async.extras import needed
 from koodrive_async.sinks.counting import DrawnSink
+from koodrive_async.sinks.places import is_terminal
 from koodrive_async.sinks.standing import name_in, reason_of
 from koodrive_async.upload.events import FileFailed
 
@@ -38,7 +39,7 @@ class RichSink(DrawnSink):
     What fails is named above the bars, and at the end they make room for one line with the totals.
     While they are shown, what the program prints goes above them. Everything is drawn by a thread:
     a terminal that was stopped with Ctrl-S stops nothing else. Anywhere but on a terminal there is
-    only the line at the end.
+    only the line at the end, without escape sequences; ``FORCE_COLOR`` makes no terminal of a file.
 
     :param console: Where to draw; standard error by default.
     :param total: Bytes that there are to back up, for the time left.
@@ -101,6 +102,8 @@ class LiveView:
     @property
     def is_possible(self) -> bool:
         """Whether there is a terminal to draw on."""
+        if not is_terminal(self._console.file):  # FORCE_COLOR makes no terminal of a file
+            return False
         return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def redirect(self) -> None:
@@ -154,8 +157,12 @@ class LiveView:
 
     def _write_lines(self) -> None:
         lines = [self._said.popleft() for _ in range(len(self._said))]
-        if lines:
-            self._console.print(Text("\n").join(map(Text.from_ansi, lines)), soft_wrap=True)
+        if not lines:
+            return
+        text = Text("\n").join(map(Text.from_ansi, lines))
+        if not (self.is_possible or self._console.is_jupyter):
+            text = Text(text.plain)  # a file gets no colours, whatever FORCE_COLOR says
+        self._console.print(text, soft_wrap=True)
 
 
 class _Redirected(io.TextIOBase):

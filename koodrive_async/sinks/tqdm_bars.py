@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from koodrive_async.extras import needed
 from koodrive_async.sinks.counting import DrawnSink
+from koodrive_async.sinks.places import is_notebook, is_terminal
 
 with needed("TqdmSink", "tqdm", "notebook"):
     from tqdm.auto import tqdm
@@ -23,7 +25,7 @@ class TqdmSink(DrawnSink):
     """Shows two bars of tqdm: bytes that are hashed and bytes that are sent.
 
     In a notebook they are widgets, where ipywidgets is installed, otherwise text. A thread draws
-    them.
+    them. Anywhere but on a terminal or in a notebook there is only a line at the end.
 
     :param file: Where to draw text; standard error by default.
     :param leave: Whether they stay when all is done.
@@ -33,7 +35,13 @@ class TqdmSink(DrawnSink):
     def __init__(
         self, file: TextIO | None = None, *, leave: bool = True, total: int | None = None
     ) -> None:
-        super().__init__(_TwoBars(self._look, file, leave=leave), every=_EVERY, total=total)
+        self._two_bars = _TwoBars(self._look, file, leave=leave)
+        super().__init__(self._two_bars, every=_EVERY, total=total)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Move the bars for the last time; a file gets a line with the totals."""
+        self._two_bars.say(": ".join(self._end_text(error)))
+        super().close(error)
 
 
 class _TwoBars:
@@ -44,10 +52,24 @@ class _TwoBars:
         self._file = file
         self._leave = leave
         self._bars: list[tqdm[NoReturn]] = []
+        self._said: str | None = None
+
+    @property
+    def _is_possible(self) -> bool:
+        if is_terminal(self._file or sys.stderr):
+            return True
+        own = (None, sys.stdout, sys.stderr)  # which a notebook shows below its cells
+        return is_notebook() and any(self._file is each for each in own)
+
+    def say(self, text: str) -> None:
+        """Have a line where no bars can be drawn, in the end."""
+        self._said = text
 
     def begin(self) -> None:
         """Make the bars."""
         self._bars.clear()
+        if not self._is_possible:
+            return
         standing = self._look()
         for each in standing.passes:
             bar = tqdm(
@@ -66,6 +88,8 @@ class _TwoBars:
 
     def draw(self) -> None:
         """Move the bars."""
+        if not self._bars:
+            return
         standing = self._look()
         for bar, each in zip(self._bars, standing.passes, strict=True):
             _set_total(bar, standing.expected)
@@ -80,6 +104,10 @@ class _TwoBars:
         finally:
             for bar in self._bars:
                 bar.close()
+        stream = self._file or sys.stderr
+        if not self._bars and self._said is not None and stream is not None:
+            stream.write(f"{self._said}\n")
+            stream.flush()
 
 
 def _set_total(bar: tqdm[NoReturn], total: int) -> None:
