@@ -170,6 +170,7 @@ class KooDrive:
         self._files_of_sessions = Files(waiting)
         self._uploader = Uploader(
             self._files_of_sessions,
+            spaces=self.spaces,
             limits=self.limits,
             timeouts=self.timeouts,
             retry=self.retry,

@@ -44,7 +44,6 @@ _OF_SOMETHING_ELSE = frozenset(
         "13000407",  # download address does not exist
         "13000408",  # download failed
         "13000409",  # upload failed
-        "13000410",  # no permission on this space
         "13000411",  # file not in this space
         "13000412",  # space is not active
         "13000413",  # search type not supported

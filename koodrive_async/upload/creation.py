@@ -1,25 +1,40 @@
-"""Creating a file in a record exactly once, though answers may be lost on their way."""
+"""Creating a file in a record exactly once, though answers may be lost on their way.
+
+::
+
+    not asked ──── autoRename as wished, the name as wished ────► created, or complete at once
+        │                                                         (rapidUpload, exist)
+        │ no answer came; it was cancelled; an earlier run may have asked
+        ▼
+    in doubt ───── the record lists a file with these bytes and
+        │          this description that no other upload has ───► found: it is of this record
+        │
+        ├───────── autoRename 3, the same name ─────────────────► created: nothing was there
+        │
+        │ the name is taken, by a file of another record, or by one that is
+        │ unfinished and for that not listed
+        ▼
+    in doubt ───── autoRename 3, a name that identifies ────────► created, or, if that is taken,
+                   the record and the file                        found: no other can have the name
+
+Of a file that is *found* it is proven that it is this record's, and nothing else: whether it is
+complete has to be found out. A file that has a wanted name and is not proven to be this record's is
+left alone: its bytes are another backup's.
+"""
 
 from __future__ import annotations
 
 import logging
 from itertools import islice
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import attrs
 
-from koodrive_async.errors import (
-    ApiError,
-    DuplicateFileName,
-    InvalidRequest,
-    MalformedResponse,
-    NotFound,
-    TransportError,
-    UploadTaskGone,
-)
+from koodrive_async.errors import ApiError, DuplicateFileName, MalformedResponse, TransportError
 from koodrive_async.models import AutoRename, CreatedBackupFile
 from koodrive_async.transport.retry import may_have_acted
-from koodrive_async.upload.urls import BATCH
+from koodrive_async.upload.record_files import is_same_description, own_names
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -33,24 +48,20 @@ logger: logging.Logger = logging.getLogger(__name__)
 _MOST_NAMES = 1000
 """Names that are tried until one is free."""
 
+_TURNS = 10
+"""Names of one file that are recognised as its own."""
+
 
 class Creation:
     """One file on its way into a record.
 
-    When it may be there already, because an answer was lost or an earlier run was killed, its name
-    is asked for with ``autoRename`` 3: that creates the file if there is none, and otherwise tells
-    whose the name is. A name that no other file of the record can have is this one's; so if the
-    service gives out URLs for just these parts, it is begun, and if the listing has it with its
-    size, digest and description, it is complete. A file that another upload of this session has is
-    never taken for this one. Otherwise the next name is asked for in the same way: it is never
-    created blindly.
-
     :param file: With the name that it is to have.
-    :param certain: No other file of the record can have that name.
     :param name: What it was to be called.
     :param mark: What tells it from others of that name.
-    :param uncertain: It may be there already.
+    :param in_doubt: It may be there already.
     :param on_name: Awaited with each other name, before that is asked for.
+    :ivar file: What is asked for; may be replaced after a refusal.
+    :ivar has_found: Whether the file was there already, in an unknown state.
     """
 
     def __init__(
@@ -59,20 +70,21 @@ class Creation:
         record: RecordFiles,
         file: NewBackupFile,
         *,
-        certain: bool,
         name: str,
         mark: str,
-        uncertain: bool,
+        in_doubt: bool,
         on_name: Callable[[str], Awaitable[None]],
     ) -> None:
+        self.file = file
+        self.has_found: bool = False
         self._on_name = on_name
         self._means = means
         self._record = record
-        self._file = file
-        self._certain = certain
-        self._name = name
         self._mark = mark
-        self._uncertain = uncertain
+        self._in_doubt = in_doubt
+        self._name = name
+        # those that were asked for stay: an answer may have been lost for any of them
+        self._asked: list[tuple[str, bool]] = []
 
     async def run(self, lock_id: str) -> CreatedBackupFile:
         """Create it, or find it.
@@ -87,42 +99,58 @@ class Creation:
         attempts = means.attempts()
         while True:
             try:
-                created = await (self._settle(lock_id) if self._uncertain else self._ask(lock_id))
+                created = await (self._settle(lock_id) if self._in_doubt else self._ask(lock_id))
             except _LostError as lost:
-                logger.warning("%s may have been created: looking", self._file.file_name)
+                logger.warning("%s may have been created: looking", self.file.file_name)
                 await attempts.after(lost.error)
             else:
                 attempts.succeeded()
-                self._uncertain = False
+                self._in_doubt = False
                 return created
 
     async def _settle(self, lock_id: str) -> CreatedBackupFile:
+        # first, for names may be unique nowhere: then asking again is never refused
+        if (found := await self._listed()) is not None:
+            return found
         refusal: DuplicateFileName | None = None
-        for name, certain in islice(self._names(), _MOST_NAMES):
-            file = attrs.evolve(self._file, file_name=name, auto_rename=AutoRename.REJECT)
-            if name != self._file.file_name:
-                await self._on_name(name)
+        for name, identifies in islice(self._names(), _MOST_NAMES):
+            file = attrs.evolve(self.file, file_name=name, auto_rename=AutoRename.REJECT)
             try:
                 return await self._ask(lock_id, file)
             except DuplicateFileName as taken:
                 refusal = taken
-                found = await self._find(file, taken.existing_file_id, certain=certain)
+                if not identifies:
+                    continue
+                if taken.existing_file_id is not None:
+                    found = self._taken(taken.existing_file_id, name)
+                else:
+                    found = await self._listed(name)
                 if found is not None:
                     return found
         assert refusal is not None  # noqa: S101 - there is one name at least
-        self._uncertain = False
+        self._in_doubt = False
+        refusal.advice = f"{_MAY_BE_OURS}; {DuplicateFileName.advice}"
         raise refusal
 
     def _names(self) -> Iterator[tuple[str, bool]]:
-        """Give the names to ask for, and whether they are certain to be this file's."""
-        yield self._file.file_name, self._certain
-        parent = self._file.parent_folder[0] if self._file.parent_folder else None
-        while self._file.auto_rename is not AutoRename.REJECT:
-            yield self._record.free_name(self._name, parent, self._mark), True
+        """Give the names to ask for, and whether each identifies the record and the file."""
+        first = self.file.file_name
+        if not self._asked:
+            own = islice(own_names(self._record_id, self._name, self._mark), _TURNS)
+            self._asked.append((first, first in own))
+        yield from tuple(self._asked)
+        if self.file.auto_rename is AutoRename.REJECT:
+            return  # it is to have this name or none
+        parent = self.file.parent_folder[0] if self.file.parent_folder else None
+        for name in self._record.own_names(self._name, parent, self._mark):
+            self._asked.append((name, True))
+            yield name, True
 
     async def _ask(self, lock_id: str, file: NewBackupFile | None = None) -> CreatedBackupFile:
-        file = file or self._file
-        before, self._uncertain = self._uncertain, True
+        file = file or self.file
+        if file.file_name != self.file.file_name:
+            await self._on_name(file.file_name)
+        before, self._in_doubt = self._in_doubt, True
         try:
             created = await self._means.files.create(self._record.record_id, file, lock_id=lock_id)
             if created.file_id is None:
@@ -132,57 +160,79 @@ class Creation:
         except (ApiError, TransportError) as error:
             if may_have_acted(error):
                 raise _LostError(error) from error
-            self._uncertain = before
+            self._in_doubt = before
             raise
+        if created.exist and not await self._is_of_the_record(created.file_id):
+            # a file of another record has the name and the bytes: this one has none yet
+            renamed = attrs.evolve(file, auto_rename=AutoRename.RENAME)
+            return await self._ask(lock_id, renamed)
         self._record.own(created.file_id)
         if created.container_id is not None and file.container_id is None:
             self._record.container_id = created.container_id
         return created
 
-    async def _find(
-        self, file: NewBackupFile, holder: str | None, *, certain: bool
-    ) -> CreatedBackupFile | None:
-        """Find out whether the file that has the name is this one, and take it.
+    async def _is_of_the_record(self, file_id: str) -> bool:
+        if self._record.has(file_id):
+            return True
+        return any(
+            [entry.file_id == file_id async for entry in self._means.files.list(self._record_id)]
+        )
 
-        :param holder: Its id, if the service told it.
+    @property
+    def _record_id(self) -> str:
+        return self._record.record_id
+
+    async def _listed(self, name: str | None = None) -> CreatedBackupFile | None:
+        """Return the file if the record lists it, and no other upload has it.
+
+        :param name: One that only this file can have; by default any that the service may have
+            made of the wanted one.
         """
-        if holder is not None and certain and (begun := await self._begun(file, holder)):
-            return begun
-        async for entry in self._means.files.list(self._record.record_id):
-            if holder not in {None, entry.file_id} or not _has_bytes_of(entry, file):
-                continue
-            if self._file.auto_rename is AutoRename.SKIP:
+        file = self.file
+        for entry in await self._record.look(self._means.files, file.sha256, file.length):
+            is_this = entry.file_name == name if name else self._may_be(entry)
+            if is_this and (found := self._taken(entry.file_id, entry.file_name)):
+                return found
+            if self.file.auto_rename is AutoRename.SKIP and await self._is_there(entry, file):
                 return CreatedBackupFile(
                     file_id=entry.file_id, file_name=entry.file_name, exist=True
                 )
-            is_this = (entry.description or "") == (file.description or "")
-            if is_this and self._record.own(entry.file_id):
-                return CreatedBackupFile(
-                    file_id=entry.file_id, file_name=entry.file_name, rapid_upload=True
-                )
         return None
 
-    async def _begun(self, file: NewBackupFile, holder: str) -> CreatedBackupFile | None:
+    async def _is_there(self, entry: BackupFile, file: NewBackupFile) -> bool:
+        """Return whether the record has a complete file of this name and these bytes."""
+        if entry.file_name != file.file_name:
+            return False
         try:
-            parts = await self._means.files.part_urls(holder, file.multi_parts[:BATCH])
-        except (UploadTaskGone, InvalidRequest, NotFound):
-            return None  # it is complete, or has other parts
-        if not self._record.own(holder):
+            await self._means.files.complete(entry.file_id, file.sha256)
+        except ApiError as refusal:
+            logger.info("%s is not proven to be complete: %s", entry.file_name, refusal)
+            return False
+        return True
+
+    def _taken(self, file_id: str, name: str | None) -> CreatedBackupFile | None:
+        if not self._record.own(file_id):
             return None
-        return CreatedBackupFile(file_id=holder, file_name=file.file_name, multi_parts=parts)
+        self.has_found = True
+        return CreatedBackupFile(file_id=file_id, file_name=name)
+
+    def _may_be(self, entry: BackupFile) -> bool:
+        # the service may have made another name of it, and may not list descriptions
+        name = entry.file_name or ""
+        own = (name for name, _ in self._asked)
+        return is_same_description(entry.description, self.file.description) and (
+            name in own or name.startswith(PurePosixPath(self.file.file_name).stem)
+        )
 
 
 class _LostError(Exception):
-    """Nobody knows whether the file was created."""
+    """It is not known whether the file was created."""
 
     def __init__(self, error: ApiError | TransportError) -> None:
         super().__init__(str(error))
         self.error = error
 
 
-def _has_bytes_of(entry: BackupFile, file: NewBackupFile) -> bool:
-    return (entry.file_name, entry.sha256, entry.size) == (
-        file.file_name,
-        file.sha256,
-        file.length,
-    )
+_MAY_BE_OURS = (
+    "an earlier call was not answered: the file that has the name may be this one, unfinished"
+)

@@ -11,19 +11,26 @@ from typing import TYPE_CHECKING
 import attrs
 
 from koodrive_async.errors import (
+    ApiError,
+    AuthenticationError,
     DuplicateFileName,
     IntegrityCheckFailed,
     PartRejected,
     SourceChanged,
+    TransportError,
     UploadTaskGone,
 )
 from koodrive_async.hashing import proof_code
 from koodrive_async.models import AutoRename, CreatedBackupFile, MultiPartInfo, NewBackupFile
+from koodrive_async.resources.refusals import may_be_of_the_lock, passes
+from koodrive_async.transport.retry import may_have_acted
 from koodrive_async.upload.chain import suspects, wrong_parts
 from koodrive_async.upload.creation import Creation
 from koodrive_async.upload.parts import PartsUpload
+from koodrive_async.upload.proof import is_stored
+from koodrive_async.upload.record_files import MAX_DESCRIPTION, shortened
 from koodrive_async.upload.space import space_of
-from koodrive_async.upload.urls import PartUrls
+from koodrive_async.upload.urls import BATCH, PartUrls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +51,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 MENDINGS = 3
 """How often the parts of a file are sent again because the service finds them wrong."""
+
+_NO_SUCH_UPLOAD = "NoSuchUpload"
 
 MANY_PARTS = 100
 """With more parts than this, lists of them are made in a worker thread."""
@@ -72,7 +81,9 @@ class Delivery:
 
     :param key: What the journal knows this upload by.
     :param saved: Where an earlier run had got to.
+    :param listed: Files that the record lists, and an earlier run may have made of this source.
     :param watch: Hears of each part that is there, once, and of those that are sent again.
+    :ivar description: As it is stored.
     :ivar retries: Parts that were sent again.
     :ivar resumed: Parts that an earlier run had sent.
     :ivar created: What the service said of the file.
@@ -90,6 +101,8 @@ class Delivery:
     key: UploadKey
     saved: SavedUpload | None
     watch: FileWatch
+    listed: tuple[BackupFile, ...] = ()
+    description: str | None = None
     retries: int = 0
     resumed: int = 0
     created: CreatedBackupFile | None = None
@@ -104,7 +117,18 @@ class Delivery:
     _etags: dict[int, str | None] = attrs.field(factory=dict)
     _reported: set[int] = attrs.field(factory=set)
     _uncertain: bool = False
+    # created by an earlier run, or by a call that was not answered: it may be complete
+    _is_taken_up: bool = False
+    # by a call that was not answered, or is not yet
+    _asked_to_complete: bool = False
+    _has_sent: bool = False
+    _has_asked_for_space: bool = False
+    _container_id: str | None = None
     _mended: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.description = self.item.description
+        self._container_id = self.item.container_id
 
     async def run(self) -> Outcome:
         """See it through; raises as :meth:`Uploader.upload`."""
@@ -114,7 +138,7 @@ class Delivery:
         outcome = await self._create_under(lease)
         self.made = self.sent = time.perf_counter()
         if outcome == "uploaded":
-            await self._deliver(lease)
+            outcome = await self._deliver(lease)
         if self._number is not None:
             self.means.journal.completed(
                 self._number,
@@ -126,28 +150,114 @@ class Delivery:
 
     async def _create_under(self, lease: Lease) -> Outcome:
         with self.means.instruments.span("create", parts=len(self.plan)) as span:
-            outcome = await lease.run(self._create)
+            while True:
+                try:
+                    outcome = await lease.run(self._create)
+                except ApiError as refusal:
+                    if not await self._asks_otherwise(refusal):
+                        raise
+                else:
+                    break
             span.add(outcome=outcome, file=self.file_id)
         return outcome
 
-    async def _deliver(self, lease: Lease) -> None:
-        try:
-            await self._send_and_complete(lease)
-        except (UploadTaskGone, PartRejected) as error:
-            if not _is_forgotten(error):
-                raise
-            if await self._is_listed():
-                return  # it had been completed, and the answer to that was lost
-            logger.warning("%s: the service has forgotten its upload, which begins anew", self.name)
-            self._forget()
-            if await self._create_under(lease) == "uploaded":
-                await self._send_and_complete(lease)
+    async def _deliver(self, lease: Lease) -> Outcome:
+        """Send the parts and complete the file; begin again when it is in an unknown state."""
+        if (failure := await self._attempt(lease)) is None:
+            return self._outcome
+        logger.warning("%s: its upload begins again: %s", self.name, failure)
+        # the same file may take its parts once more: then there are not two of it
+        if await lease.run(self._begin_parts_again) and await self._attempt(lease) is None:
+            return self._outcome
+        self._forget()
+        if (outcome := await self._create_under(lease)) != "uploaded":
+            return outcome
+        if (failure := await self._attempt(lease)) is not None:
+            raise failure
+        return self._outcome
 
-    async def _send_and_complete(self, lease: Lease) -> None:
-        await lease.run(self._send)
-        self.sent = time.perf_counter()
-        with self.means.instruments.span("complete", file=self.file_id):
-            await lease.run(self._complete)
+    async def _attempt(self, lease: Lease) -> ApiError | PartRejected | None:
+        """Send the parts and complete the file.
+
+        :returns: What left it in an unknown state, that could not be proven to be complete; None
+            when it is complete.
+        """
+        try:
+            await lease.run(self._send)
+            self.sent = time.perf_counter()
+            with self.means.instruments.span("complete", file=self.file_id):
+                await lease.run(self._complete)
+        except (ApiError, PartRejected) as failure:
+            if not self._leaves_a_question(failure):
+                raise
+            if self._may_be_complete and await lease.run(self._is_complete):
+                return None
+            return failure
+        return None
+
+    @property
+    def _outcome(self) -> Outcome:
+        """What became of a file that is complete now."""
+        if self._has_sent:
+            return "uploaded"
+        record = self.destination.record
+        if record.listed(self.file_id) is not None:
+            return "exists"
+        if self.resumed:
+            return "uploaded"
+        return "exists" if record.resumed else "rapid"
+
+    def _leaves_a_question(self, failure: ApiError | PartRejected) -> bool:
+        """Return whether the state of the file is unknown after a failure.
+
+        The service, or the object store, no longer knows its upload; or it refuses a file that may
+        be complete, which no page says how it does.
+        """
+        if isinstance(failure, PartRejected):
+            return failure.code == _NO_SUCH_UPLOAD
+        if isinstance(failure, UploadTaskGone):
+            return True
+        is_of_the_upload = isinstance(failure, IntegrityCheckFailed) or may_be_of_the_lock(failure)
+        return self._may_be_complete and is_of_the_upload
+
+    @property
+    def _may_be_complete(self) -> bool:
+        return self._is_taken_up or self._asked_to_complete
+
+    async def _begin_parts_again(self) -> bool:
+        """Begin with the first part of the same file again, if the service has URLs for it."""
+        try:
+            parts = await self.means.files.part_urls(self.file_id, self._announced[:BATCH])
+        except ApiError as refusal:
+            if passes(refusal):
+                raise
+            return False
+        assert self.created is not None  # noqa: S101 - tells the type checker
+        self._forget_parts()
+        self._created_as(attrs.evolve(self.created, multi_parts=parts), self.means.clock.time())
+        return True
+
+    async def _is_complete(self, file_id: str | None = None) -> bool:
+        """Prove that a file of this record is complete: the service says so, or its bytes do.
+
+        :param file_id: By default that of this file.
+        """
+        file_id = file_id or self.file_id
+        try:
+            await self.means.files.complete(file_id, self.fingerprint.sha256)
+        except AuthenticationError:
+            raise
+        except ApiError as refusal:
+            if passes(refusal):
+                raise
+            return await self._is_stored(file_id)
+        return True
+
+    async def _is_stored(self, file_id: str) -> bool:
+        container_id = await self._space_of(file_id)
+        if container_id is None:
+            return False
+        return await is_stored(self.means, file_id, container_id, self.fingerprint)
 
     @property
     def file_id(self) -> str:
@@ -179,9 +289,12 @@ class Delivery:
                 file_id=saved.file_id,
                 file_name=saved.stored_name,
                 container_id=saved.container_id,
+                # the earlier run saw the service say so
+                exist=saved.outcome is not None,
             ),
             self.means.clock.time(),
         )
+        self._is_taken_up = True
         self.destination.record.own(saved.file_id)
         self._etags.update(saved.parts)
         self.resumed = len(saved.parts)
@@ -191,6 +304,8 @@ class Delivery:
 
     async def _create(self) -> Outcome:
         if self.created is None:
+            await self._take_listed()
+        if self.created is None:
             if self._creation is None:
                 self._creation = await self._begin()
             asked_at = self.means.clock.time()
@@ -199,6 +314,7 @@ class Delivery:
             except DuplicateFileName:
                 self._forget_number()  # the name that it notes is another file's
                 raise
+            self._is_taken_up = self._creation.has_found
             self._created_as(created, asked_at)
             if self._number is not None and self._is_worth_noting:
                 self.means.journal.created(
@@ -211,6 +327,68 @@ class Delivery:
         if self.created.exist:
             return "exists"
         return "rapid" if self.created.rapid_upload else "uploaded"
+
+    async def _take_listed(self) -> None:
+        """Go on with a file that the record lists, if an earlier run made it of this source.
+
+        No page says that only complete files are listed: one that is proven to be goes first.
+        """
+        record = self.destination.record
+        incomplete = []
+        for listed in self.listed:
+            if not record.own(listed.file_id):
+                continue
+            try:
+                is_complete = await self._is_complete(listed.file_id)
+            except BaseException:
+                record.disown(listed.file_id)
+                raise
+            if is_complete:
+                self._take(listed, exist=True)
+                return
+            record.disown(listed.file_id)
+            incomplete.append(listed)
+        for listed in incomplete:
+            if record.own(listed.file_id):
+                self._take(listed, exist=False)
+                return
+
+    def _take(self, listed: BackupFile, *, exist: bool) -> None:
+        self._is_taken_up = True
+        self._created_as(
+            CreatedBackupFile(file_id=listed.file_id, file_name=listed.file_name, exist=exist),
+            self.means.clock.time(),
+        )
+
+    async def _asks_otherwise(self, refusal: ApiError) -> bool:
+        """Change what is asked for, where a refusal may be for that; return whether it was changed.
+
+        A description may be too long, though no page says so of backup files; and the space may
+        have to be named, which one page says is optional.
+        """
+        if self.created is not None or not may_be_of_the_lock(refusal):
+            return False
+        record = self.destination.record
+        if len(self.description or "") > MAX_DESCRIPTION:
+            self.description = shortened(self.description or "")
+            if not record.shortens:
+                record.shortens = True
+                logger.warning("the service refuses descriptions of this length: %s", refusal)
+        elif self._container_id is None and not self._has_asked_for_space:
+            self._has_asked_for_space = True
+            self._container_id = await self._space_of(None)
+            if self._container_id is None:
+                return False
+            record.names_space = True
+        else:
+            return False
+        if self._creation is not None:
+            self._creation.file = attrs.evolve(
+                self._creation.file,
+                description=self.description,
+                container_id=self._container_id,
+            )
+        return True
 
     def _created_as(self, created: CreatedBackupFile, asked_at: float) -> None:
         self.created = created
@@ -227,24 +405,23 @@ class Delivery:
 
     async def _begin(self) -> Creation:
         record = self.destination.record
-        is_noted = self._stored_as is not None
-        is_free = True
+        # what the journal knows nothing of was not begun, if it knows everything
+        in_doubt = self._uncertain or self.saved is not None or not record.knows_names
         if self._stored_as is None:
-            self._stored_as, is_free = self._take_name()
+            self._stored_as = self._take_name()
         if self._number is None:
             self._number = await self._note(self._stored_as)
-        if self._number is None and self.means.journal.path is not None and self._renames:
-            # a name that nobody will know of later must be nobody else's
-            self._stored_as = record.marked_name(self.name, self.item.parent_folder, self.mark)
+        if record.shortens and len(self.description or "") > MAX_DESCRIPTION:
+            self.description = shortened(self.description or "")
+        if record.names_space and self._container_id is None:
+            self._container_id = record.container_id
         return Creation(
             self.means,
             record,
             self._new_file(self._stored_as),
-            # what an earlier run may have left under a name that was not noted can be anybody's
-            certain=is_noted or (is_free and (record.knows_names or self._stored_as != self.name)),
             name=self.name,
             mark=self.mark,
-            uncertain=self._uncertain or record.resumed,
+            in_doubt=in_doubt,
             on_name=self._note_name,
         )
 
@@ -268,11 +445,12 @@ class Delivery:
     def _renames(self) -> bool:
         return self.item.auto_rename is AutoRename.RENAME
 
-    def _take_name(self) -> tuple[str, bool]:
+    def _take_name(self) -> str:
         record, item = self.destination.record, self.item
         if self._renames:
-            return record.free_name(self.name, item.parent_folder, self.mark), True
-        return self.name, record.take_name(self.name, item.parent_folder)
+            return record.free_name(self.name, item.parent_folder, self.mark)
+        record.take_name(self.name, item.parent_folder)
+        return self.name
 
     @property
     def mark(self) -> str:
@@ -287,11 +465,11 @@ class Delivery:
             length=self.plan.size,
             multi_parts=self._announced,
             proof_code=self._proof_code,
-            description=item.description,
+            description=self.description,
             mime_type=item.mime_type,
             parent_folder=None if item.parent_folder is None else (item.parent_folder,),
             auto_rename=item.auto_rename,
-            container_id=item.container_id,
+            container_id=self._container_id,
         )
 
     async def _announcement(self) -> tuple[MultiPartInfo, ...]:
@@ -309,34 +487,25 @@ class Delivery:
         return bytes(self.content.read(offset, length))
 
     def _forget(self) -> None:
-        """Begin anew, under the same name: whose that is now will have to be found out."""
+        """Begin again with a file of its own; which one has the name now is to be found out."""
         self._forget_number()
+        self._forget_parts()
         self.created = self._urls = self._creation = None
+        self._is_taken_up = self._asked_to_complete = False
+        self.listed = ()
+        self._uncertain = True
+
+    def _forget_parts(self) -> None:
         self._count_again(len(self._etags))
+        if self._number is not None:
+            self.means.journal.forget_parts(self._number, tuple(self._etags))
         self._etags.clear()
         self.resumed = 0
-        self._uncertain = True
 
     def _forget_number(self) -> None:
         if self._number is not None:
             self.means.journal.forget_upload(self._number)
             self._number = None
-
-    async def is_complete(self, listed: BackupFile) -> bool:
-        """Find out whether a file that is listed is complete: no page says that only such are."""
-        try:
-            await self.means.files.complete(listed.file_id, self.fingerprint.sha256)
-        except UploadTaskGone:
-            return True  # nobody waits for its parts any more
-        except IntegrityCheckFailed:
-            return False
-        return True
-
-    async def _is_listed(self) -> bool:
-        async for entry in self.means.files.list(self.destination.record.record_id):
-            if entry.file_id == self.file_id:
-                return True
-        return False
 
     # --- sending -------------------------------------------------------------------------------
 
@@ -365,6 +534,7 @@ class Delivery:
         if self._number is not None and self._is_worth_noting:
             await self.means.journal.part_arrived(self._number, part.number, etag)
         self._etags[part.number] = etag
+        self._has_sent = True
         self._arrived(part)
 
     def _arrived(self, part: PlannedPart) -> None:
@@ -375,10 +545,15 @@ class Delivery:
     # --- completing ----------------------------------------------------------------------------
 
     async def _complete(self) -> None:
+        before, self._asked_to_complete = self._asked_to_complete, True
         try:
             await self.means.files.complete(self.file_id, self.fingerprint.sha256)
-        except IntegrityCheckFailed as error:
-            if self._mended == MENDINGS:
+        except (ApiError, TransportError) as error:
+            # a call that was not answered may have completed it, and the next be refused for that
+            self._asked_to_complete = before or error.attempts > 1 or may_have_acted(error)
+            if self._may_be_complete and await self._is_stored(self.file_id):
+                return
+            if not isinstance(error, IntegrityCheckFailed) or self._mended == MENDINGS:
                 raise
             self._mended += 1
             await self._mend(error)
@@ -427,29 +602,24 @@ class Delivery:
             look, self.content, self.plan, reference, checkpoint, on_cancel=stopped.set
         )
 
-    # --- what is there already -----------------------------------------------------------------
+    # --- which space it is in ------------------------------------------------------------------
 
-    async def container_of(self, file_name: str | None) -> str | None:
-        """Find out which space a file is in that is complete; None when nobody tells.
+    async def container_of(self) -> str | None:
+        """Find out which space a file is in that is complete; None when no answer says it."""
+        return await self._space_of(self.file_id)
 
-        :param file_name: Its name in the record.
-        """
+    async def _space_of(self, file_id: str | None) -> str | None:
         record = self.destination.record
-        told = (self.created and self.created.container_id) or (
+        said = (self.created and self.created.container_id) or (
             self.saved and self.saved.container_id
         )
-        if known := told or self.item.container_id:
+        if known := said or self._container_id:
             return known
         async with record.learning:
             if record.container_id is None and not record.has_asked:
                 record.has_asked = True  # whatever comes of it: not for every file
-                same = await self._asked_for(file_name or self.name)
-                record.container_id = await space_of(self.means, self.destination, same)
+                record.container_id = await space_of(self.means, file_id)
         return record.container_id
-
-    async def _asked_for(self, file_name: str) -> NewBackupFile:
-        self._announced = self._announced or await self._announcement()
-        return self._new_file(file_name)
 
 
 def _announcement(plan: Plan, fingerprint: Fingerprint) -> tuple[MultiPartInfo, ...]:
@@ -462,11 +632,6 @@ def _announcement(plan: Plan, fingerprint: Fingerprint) -> tuple[MultiPartInfo, 
         )
         for part in plan.parts
     )
-
-
-def _is_forgotten(error: UploadTaskGone | PartRejected) -> bool:
-    """Return whether the service, or the object store, no longer knows of an upload."""
-    return isinstance(error, UploadTaskGone) or error.code == "NoSuchUpload"
 
 
 def _named(numbers: tuple[int, ...]) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from koodrive_async.config import Limits, RetryPolicy, Timeouts
     from koodrive_async.descriptors import DescriptorShares
-    from koodrive_async.resources import Files
+    from koodrive_async.resources import Files, Spaces
     from koodrive_async.telemetry import Instruments
     from koodrive_async.transport.clock import Clock, ServiceTime
     from koodrive_async.transport.dialing import Dialer
@@ -46,6 +46,7 @@ class Uploader:
         self,
         files: Files,
         *,
+        spaces: Spaces,
         limits: Limits,
         timeouts: Timeouts,
         retry: RetryPolicy,
@@ -59,6 +60,7 @@ class Uploader:
     ) -> None:
         self.limits = limits
         self._files = files
+        self._spaces = spaces
         self._timeouts = timeouts
         self._retry = retry
         self._budget = budget
@@ -89,6 +91,7 @@ class Uploader:
         self._means = Means.within(
             self.limits,
             files=self._files,
+            spaces=self._spaces,
             timeouts=self._timeouts,
             retry=self._retry,
             budget=self._budget,

@@ -16,10 +16,9 @@ from koodrive_async.threads import call_in_loop
 from koodrive_async.upload.delivery import Delivery
 from koodrive_async.upload.journal import UploadKey, identity_of_bytes
 from koodrive_async.upload.receipt import Seconds, UploadReceipt
-from koodrive_async.upload.record_files import marked_names
+from koodrive_async.upload.record_files import marked_names, own_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from contextvars import Context
 
     from koodrive_async.hashing import Fingerprint
@@ -75,10 +74,7 @@ class FileUpload:
             saved=saved,
             watch=self.watch,
         )
-        if (listed := await self._listed(delivery)) is not None:
-            return self._there_already(
-                listed, fingerprint.sha256, await delivery.container_of(listed.file_name)
-            )
+        delivery.listed = self._listed(delivery)
         outcome = await delivery.run()
         completed = time.perf_counter()
         self.watch.completed()
@@ -100,8 +96,8 @@ class FileUpload:
                 send=delivery.sent - delivery.made,
                 complete=completed - delivery.sent,
             ),
-            container_id=await delivery.container_of(created.file_name),
-            description=self.item.description,
+            container_id=await delivery.container_of(),
+            description=delivery.description,
             trace=self.watch.trace(),
         )
 
@@ -124,53 +120,23 @@ class FileUpload:
             return None
         return await self.means.journal.claim(to.account, to.record.record_id, key)
 
-    async def _listed(self, delivery: Delivery) -> BackupFile | None:
-        """Return the file if an earlier run completed it, and nobody else has it."""
-        record, saved = self.destination.record, delivery.saved
-        for listed in self._candidates(delivery):
-            if not record.own(listed.file_id):
-                continue
-            is_noted = saved is not None and saved.outcome is not None
-            if is_noted or await delivery.is_complete(listed):
-                return listed
-            record.disown(listed.file_id)
-        return None
-
-    def _candidates(self, delivery: Delivery) -> Iterable[BackupFile]:
+    def _listed(self, delivery: Delivery) -> tuple[BackupFile, ...]:
+        """Return the files of the record that an earlier run may have made of this source."""
         record, saved, fingerprint = self.destination.record, delivery.saved, delivery.fingerprint
-        if saved is not None and saved.file_id is not None:
-            listed = record.listed(saved.file_id)
-            same = listed and (listed.sha256, listed.size) == (fingerprint.sha256, fingerprint.size)
-            return [listed] if listed is not None and same else []
+        if not record.resumed or (saved is not None and saved.file_id is not None):
+            return ()
+        own = islice(own_names(record.record_id, self.name, delivery.mark), _MARKS)
         if saved is not None:
-            names = [saved.stored_name]
+            names = [*own, saved.stored_name]
         else:
-            names = [self.name, *islice(marked_names(self.name, delivery.mark), _MARKS)]
-        return record.candidates(
-            names,
-            sha256=fingerprint.sha256,
-            size=fingerprint.size,
-            description=self.item.description,
-        )
-
-    def _there_already(
-        self, listed: BackupFile, sha256: str, container_id: str | None
-    ) -> UploadReceipt:
-        self.watch.completed()
-        seconds = time.perf_counter() - self.began
-        return UploadReceipt(
-            outcome="exists",
-            file_id=listed.file_id,
-            name=listed.file_name or self.name,
-            sha256=sha256,
-            size=self.plan.size,
-            parts=0,
-            retries=0,
-            seconds=seconds,
-            phases=Seconds(hash=seconds),
-            container_id=container_id,
-            description=self.item.description,
-            trace=self.watch.trace(),
+            names = [*own, *islice(marked_names(self.name, delivery.mark), _MARKS), self.name]
+        return tuple(
+            record.candidates(
+                names,
+                sha256=fingerprint.sha256,
+                size=fingerprint.size,
+                description=self.item.description,
+            )
         )
 
     # --- hashing -------------------------------------------------------------------------------

@@ -10,12 +10,14 @@ import attrs
 
 from koodrive_async.pace import Pace
 from koodrive_async.threads import ThreadPool
+from koodrive_async.transport.dialing import Dialer
 from koodrive_async.transport.outage import Outage
 from koodrive_async.transport.retry import Attempts
 from koodrive_async.upload.adaptive import AdaptiveLimit, FixedLimit
 from koodrive_async.upload.budget import MemoryBudget, Shares
 from koodrive_async.upload.hash_pool import HashPool
 from koodrive_async.upload.lane import ThreadLane
+from koodrive_async.upload.proof import StoredBytes
 from koodrive_async.upload.slots import FairSlots
 from koodrive_async.upload.source import Places
 
@@ -24,10 +26,9 @@ if TYPE_CHECKING:
 
     from koodrive_async.config import Limits, RetryPolicy, Timeouts
     from koodrive_async.descriptors import DescriptorShares
-    from koodrive_async.resources import Files
+    from koodrive_async.resources import Files, Spaces
     from koodrive_async.telemetry import Instruments
     from koodrive_async.transport.clock import Clock, ServiceTime
-    from koodrive_async.transport.dialing import Dialer
     from koodrive_async.transport.plain_http import PlainHttp
     from koodrive_async.transport.retry import RetryBudget
     from koodrive_async.upload.adaptive import ConnectionLimit
@@ -49,6 +50,7 @@ _SHORT_WORK = 4
 class Means:
     """The shared means of a client that is open.
 
+    :ivar spaces: What says which spaces the user has; None where that is not asked.
     :ivar short_work: Threads that are free in a moment, whatever hashing and sending take.
     :ivar threads: One for each part on its way and each file that is hashed.
     :ivar connections: Slots for parts on their way, as many as ``limit`` says.
@@ -59,11 +61,13 @@ class Means:
     :ivar store_outage: Whether the object store can be reached.
     :ivar journal: What later runs should know.
     :ivar instruments: What all of it tells of itself with.
+    :ivar stored: What looks at the bytes of files that are complete, perhaps.
     :ivar verify: Whether each part is hashed once more while it is sent.
     """
 
     files: Files
     retry: RetryPolicy
+    spaces: Spaces | None
     budget: RetryBudget
     clock: Clock
     service_outage: Outage
@@ -78,6 +82,7 @@ class Means:
     memory: MemoryBudget
     places: Places
     sender: PartSender
+    stored: StoredBytes
     limit: ConnectionLimit
     connections: FairSlots
 
@@ -97,6 +102,7 @@ class Means:
         verify: bool,
         tls: ssl.SSLContext,
         dialer: Dialer | None = None,
+        spaces: Spaces | None = None,
         plain: PlainHttp | None = None,
         outage: Outage | None = None,
         descriptors: DescriptorShares | None = None,
@@ -114,9 +120,11 @@ class Means:
             limit = AdaptiveLimit(most=most)
         else:
             limit = FixedLimit(shares.connections)
+        short_work = ThreadPool(_SHORT_WORK, on_lag=instruments.late)
         pace = None if limits.bandwidth is None else Pace(limits.bandwidth)
         return cls(
             files=files,
+            spaces=spaces,
             retry=retry,
             budget=budget,
             clock=clock,
@@ -126,7 +134,7 @@ class Means:
             journal=journal,
             instruments=instruments,
             verify=verify,
-            short_work=ThreadPool(_SHORT_WORK, on_lag=instruments.late),
+            short_work=short_work,
             threads=threads,
             hashing=HashPool(threads, shares.hash_workers, journal),
             memory=MemoryBudget(shares.kept),
@@ -134,6 +142,7 @@ class Means:
             sender=ThreadLane(
                 threads, tls, timeouts, pace, now=service_time.now, dialer=dialer, plain=plain
             ),
+            stored=StoredBytes(short_work, tls, dialer or Dialer(), timeouts),
             limit=limit,
             connections=FairSlots(lambda: limit.limit, express=express),
         )
@@ -152,3 +161,4 @@ class Means:
             stack.push_async_callback(self.threads.aclose)
             stack.callback(self.hashing.close)
             stack.push_async_callback(self.sender.aclose)
+            stack.push_async_callback(self.stored.aclose)

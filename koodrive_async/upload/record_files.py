@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from koodrive_async.models import BackupFile
+    from koodrive_async.resources import Files
 
 ROOT = "root"
 _ANYWHERE = ""
 _LONGEST_EXTENSION = 100
+_SHORT, _LONG = 8, 16
+"""Digits of a mark that tells files of one record apart, and of one that identifies a record."""
+
+MAX_DESCRIPTION = 512
+"""Characters of a description that page ``createFile`` allows; that of backup files names none."""
 
 
 class RecordFiles:
@@ -32,8 +38,10 @@ class RecordFiles:
     :ivar resumed: Whether an earlier run may have left more than is listed.
     :ivar knows_names: Whether what has not taken a name here has none.
     :ivar container_id: The space that files go to which name none, once it is known.
-    :ivar learning: Held by who is finding that out.
-    :ivar has_asked: Whether somebody has tried to.
+    :ivar learning: Held by the upload that is finding that out.
+    :ivar has_asked: Whether one has tried to.
+    :ivar names_space: Whether the service wants files to name their space.
+    :ivar shortens: Whether the service takes no long descriptions.
     """
 
     def __init__(
@@ -48,6 +56,10 @@ class RecordFiles:
         self.container_id: str | None = None
         self.learning: anyio.Lock = anyio.Lock()
         self.has_asked: bool = False
+        self.names_space: bool = False
+        self.shortens: bool = False
+        self._looking: anyio.Lock = anyio.Lock()
+        self._wanted: dict[object, list[list[BackupFile]]] = {}
         # hashes of names and ids: a record may have a million files
         self._names: set[int] = set()
         self._owned: set[int] = set()
@@ -71,7 +83,7 @@ class RecordFiles:
         """Take a name that no file of this record has, as far as known.
 
         The service would make a taken name different as well (page ``createBackupFile``,
-        ``autoRename`` 2), but tell how only in its answer, which may get lost. A name that is made
+        ``autoRename`` 2), but say how only in its answer, which may get lost. A name that is made
         here is the same in every run.
 
         :param parent: The folder that it is to be in.
@@ -80,12 +92,18 @@ class RecordFiles:
         names = chain((name,), marked_names(name, mark))
         return next(each for each in names if self.take_name(each, parent))
 
-    def marked_name(self, name: str, parent: str | None, mark: str) -> str:
-        """Take a name that no other file can have, whatever is known."""
-        return next(each for each in marked_names(name, mark) if self.take_name(each, parent))
+    def own_names(self, name: str, parent: str | None, mark: str) -> Iterator[str]:
+        """Take names, one after the other, that no other record's file can have, nor another here.
+
+        Whether names are unique in a record, a folder or a space is not documented: a file that
+        has one of these is this record's, wherever they are unique.
+        """
+        for each in own_names(self.record_id, name, mark):
+            if self.take_name(each, parent):
+                yield each
 
     def _is_free(self, name: str, parent: str | None) -> bool:
-        # of those that are listed nobody knows the folder
+        # of those that are listed the folder is not known
         return (
             hash((parent or ROOT, name)) not in self._names
             and hash((_ANYWHERE, name)) not in self._names
@@ -104,38 +122,102 @@ class RecordFiles:
         """Give a file up again."""
         self._owned.discard(hash(file_id))
 
+    def has(self, file_id: str) -> bool:
+        """Return whether a file is known to be of this record."""
+        return hash(file_id) in self._owned or file_id in self._listed
+
     def listed(self, file_id: str | None) -> BackupFile | None:
         """Return a file that was listed when the record was gone on with, by its id."""
         return None if file_id is None else self._listed.get(file_id)
+
+    async def look(self, files: Files, sha256: str, size: int) -> list[BackupFile]:
+        """List the record now, and return its files of these bytes, complete or not.
+
+        A listing is long in a large record: uploads that want one meanwhile share the next.
+
+        :raises ApiError: The service refused.
+        :raises TransportError: No usable answer arrived.
+        """
+        found: list[BackupFile] = []
+        key = _content(sha256, size)
+        self._wanted.setdefault(key, []).append(found)
+        async with self._looking:
+            if not any(found is each for each in self._wanted.get(key, ())):
+                return found  # the one before has listed for this one as well
+            wanted, self._wanted = self._wanted, {}
+            try:
+                async for entry in files.list(self.record_id):
+                    for each in wanted.get(_content(entry.sha256, entry.size), ()):
+                        each.append(entry)
+            except BaseException:
+                for same, those in wanted.items():  # the next one lists for the others
+                    rest = [each for each in those if each is not found]
+                    for each in rest:
+                        each.clear()
+                    self._wanted.setdefault(same, []).extend(rest)
+                raise
+        return found
 
     def candidates(
         self, names: Iterable[str], *, sha256: str, size: int, description: str | None
     ) -> Iterator[BackupFile]:
         """Give the files listed that an earlier run may have made of the same source.
 
-        With a description that is all the same; without, the name decides.
+        With a description that is all the same; where there is none, or listings leave it out, the
+        name decides.
 
-        :param names: Those that it may have been given, the likeliest first.
+        :param names: Those that it may have been given, the most telling first.
         """
         same = [
             file
             for file_id in self._by_content.get(_content(sha256, size), ())
             if hash(file_id) not in self._owned
-            and ((file := self._listed[file_id]).description or "") == (description or "")
+            and is_same_description((file := self._listed[file_id]).description, description)
         ]
         wanted = {name: rank for rank, name in enumerate(names)}
-        if not description:
-            same = [file for file in same if file.file_name in wanted]
+        same = [file for file in same if file.description or file.file_name in wanted]
         yield from sorted(same, key=lambda file: wanted.get(file.file_name or "", len(wanted)))
 
 
 def marked_names(name: str, mark: str) -> Iterator[str]:
     """Give names that tell a file from others of the same name, the same ones in every run."""
+    return _with_digests(name, mark, digits=_SHORT)
+
+
+def own_names(record_id: str, name: str, mark: str) -> Iterator[str]:
+    """Give names that identify the record as well, and are long enough to be no accident."""
+    return _with_digests(name, f"{record_id}\n{mark}", digits=_LONG)
+
+
+def _with_digests(name: str, mark: str, *, digits: int) -> Iterator[str]:
     stem, extension = PurePosixPath(name).stem, PurePosixPath(name).suffix[-_LONGEST_EXTENSION:]
     for turn in count():
-        digest = blake2b(f"{mark}\n{turn}".encode(errors="replace"), digest_size=4).hexdigest()
+        text = f"{mark}\n{turn}".encode(errors="replace")
+        digest = blake2b(text, digest_size=digits // 2).hexdigest()
         suffix = f"_{digest}{extension}"
         yield stem[: MAX_FILE_NAME - len(suffix)] + suffix
+
+
+def is_same_description(listed: str | None, wanted: str | None) -> bool:
+    """Return whether a listed description is the wanted one, as it is or made shorter to fit."""
+    if listed is None or listed == (wanted or ""):
+        return True  # a listing may leave descriptions out
+    wanted = wanted or ""
+    return len(wanted) > MAX_DESCRIPTION and (
+        listed == shortened(wanted) or listed == wanted[:MAX_DESCRIPTION]
+    )
+
+
+def shortened(description: str) -> str:
+    """Return a description that fits: its beginning, and a digest of the whole.
+
+    Always the same for the same text; neither its characters nor its bytes in UTF-8 are too many.
+    """
+    digest = blake2b(description.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    end = f"\u2026{digest}"
+    room = MAX_DESCRIPTION - len(end.encode())
+    head = description.encode(errors="surrogatepass")[:room].decode(errors="ignore")
+    return head + end
 
 
 def _content(sha256: str | None, size: int | None) -> object:

@@ -1,44 +1,65 @@
-"""Finding out which space a file is in, where neither an answer nor a listing has told."""
+"""Finding out which space a file is in, where neither an answer nor a listing says it."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-import attrs
-
-from koodrive_async.errors import ApiError, TransportError
-from koodrive_async.models import AutoRename
+from koodrive_async.errors import ApiError, ConfigurationError, TransportError
+from koodrive_async.resources.refusals import passes
 
 if TYPE_CHECKING:
-    from koodrive_async.models import CreatedBackupFile, NewBackupFile
-    from koodrive_async.upload.delivery import Destination
+    from koodrive_async.models import Space
     from koodrive_async.upload.means import Means
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 
-async def space_of(means: Means, to: Destination, file: NewBackupFile) -> str | None:
-    """Ask which space a file is in that is complete.
+async def space_of(means: Means, file_id: str | None) -> str | None:
+    """Ask for the spaces of the user, and which of them a file is in.
 
-    :param file: Which the record has just so.
-    :returns: Id of the space; None when nobody tells.
+    :param file_id: The file; None to find the only space that there is.
+    :returns: Id of the space; None when no answer says it, which is logged.
     """
-    # to skip a file that is there is to do nothing, and may be asked for again
-    same = attrs.evolve(file, auto_rename=AutoRename.SKIP)
-    attempts = means.attempts()
+    spaces = await _spaces(means)
+    if len(spaces) == 1:
+        return spaces[0].container_id
+    if file_id is not None:
+        for space in spaces:
+            if await _knows(means, space.container_id, file_id):
+                return space.container_id
+    logger.warning(
+        "the service does not say which space files go to: what asks for it, such as a download, "
+        "needs a container_id"
+    )
+    return None
 
-    async def ask() -> CreatedBackupFile:
-        return await means.files.create(to.record.record_id, same, lock_id=to.lease.lock_id)
 
-    while True:
-        try:
-            created = await to.lease.run(ask)
-        except (ApiError, TransportError) as error:
-            try:
-                await attempts.after(error)
-            except (ApiError, TransportError):
-                logger.warning("%s: nobody tells which space it is in: %s", file.file_name, error)
-                return None
-        else:
-            return created.container_id if created.exist else None
+async def _spaces(means: Means) -> tuple[Space, ...]:
+    """Return the spaces as the standard edition lists them, or the one of the carrier edition."""
+    if means.spaces is None:
+        return ()
+    try:
+        if spaces := await means.spaces.list():
+            return spaces
+    except (ApiError, TransportError) as error:
+        logger.info("the spaces of the user are not listed: %s", error)
+    try:
+        return (await means.spaces.get(),)
+    except (ApiError, TransportError) as error:
+        logger.info("the space of the user is not known: %s", error)
+    return ()
+
+
+async def _knows(means: Means, container_id: str, file_id: str) -> bool:
+    """Return whether a space has a file: it has details there, or a link."""
+    try:
+        return (await means.files.details(container_id, file_id)).file_id == file_id
+    except (ApiError, TransportError) as error:
+        if isinstance(error, ApiError) and passes(error):
+            return False
+    try:
+        links = await means.files.download_urls(container_id, [file_id])
+    except (ApiError, TransportError, ConfigurationError):
+        return False
+    return any(link.file_id == file_id and link.url for link in links)

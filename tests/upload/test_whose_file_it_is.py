@@ -179,13 +179,19 @@ async def test_the_record_of_another_folder_is_not_found(koodrive_emulator, devi
         assert await find(device_id, Module.FOLDER) == found
 
 
-async def test_answers_without_a_space_are_put_up_with(rewriting, interrupted, device_id):
+@pytest.mark.parametrize("asked", [True, False], ids=["spaces", "no spaces"])
+async def test_answers_without_a_space_are_put_up_with(
+    asked, rewriting, interrupted, koodrive_emulator, device_id, caplog
+):
     record_id = await interrupted(
         [UploadItem(source=b"a", name="a"), UploadItem(source=b"b", name="b")],
         "files.complete",
         1,
         journal=None,
     )
+    if not asked:
+        for route in ("spaces.get", "spaces.list"):
+            koodrive_emulator.faults.add(Fault("error", route, status=404, code="13000309"))
 
     def without_space(_, answer):
         answer.pop("containerId", None)
@@ -196,4 +202,6 @@ async def test_answers_without_a_space_are_put_up_with(rewriting, interrupted, d
     ):
         for name in ("a", "b"):
             receipt = await session.upload(name.encode(), name=name)
-            assert receipt.container_id is None
+            assert receipt.container_id == (koodrive_emulator.container_id if asked else None)
+    assert koodrive_emulator.seen.count("spaces.list") == 1
+    assert caplog.text.count("which space files go to") == (0 if asked else 1)
