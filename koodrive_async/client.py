@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
@@ -41,12 +41,12 @@ from koodrive_async.transport.plain_http import (
 from koodrive_async.transport.proxy import Proxies
 from koodrive_async.transport.retry import Attempts, RetryBudget
 from koodrive_async.transport.tls import tls_contexts
-from koodrive_async.unfinished import find_unfinished
+from koodrive_async.unfinished import left_behind
 from koodrive_async.upload import Journal, Uploader, default_path
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -373,8 +373,8 @@ class KooDrive:
     ) -> BackupRecord | None:
         """Find the record that an interrupted backup has left, for ``backup(resume=...)``.
 
-        The journal is asked first, then the service, of which the last hundred records of the
-        device are looked at. Records that a process of this machine is at are passed over.
+        The journal is asked first, then the service for all records of the device. Records that a
+        process of this machine is at are passed over.
 
         :param root: The folder that was backed up, as given to :meth:`backup`; any by default.
         :returns: The newest record that takes files still; None when there is none.
@@ -382,10 +382,36 @@ class KooDrive:
         :raises ApiError: The service refused.
         :raises TransportError: No usable answer arrived.
         """
+        async with aclosing(await self._left_behind(device_id, module, root)) as records:
+            return await anext(records, None)
+
+    async def list_unfinished(
+        self,
+        device_id: str,
+        module: Module | str,
+        *,
+        root: str | os.PathLike[str] | None = None,
+    ) -> tuple[BackupRecord, ...]:
+        """List all records that interrupted backups have left; their number is its length.
+
+        Runs that are interrupted and never resumed leave one each. What :meth:`find_unfinished`
+        returns comes first. :meth:`Records.delete` removes one with its files.
+
+        :param root: The folder that was backed up, as given to :meth:`backup`; any by default.
+        :raises InvalidArgument: There is no such module.
+        :raises ApiError: The service refused.
+        :raises TransportError: No usable answer arrived.
+        """
+        async with aclosing(await self._left_behind(device_id, module, root)) as records:
+            return tuple([record async for record in records])
+
+    async def _left_behind(
+        self, device_id: str, module: Module | str, root: str | os.PathLike[str] | None
+    ) -> AsyncGenerator[BackupRecord, None]:
         place = None if root is None else os.fspath(root)
         if place is not None:
             place = await in_thread(os.path.abspath, place)
-        return await find_unfinished(
+        return left_behind(
             self.records,
             self._uploader.means.journal,
             account=self._account,

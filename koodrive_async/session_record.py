@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -9,9 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from koodrive_async.errors import ClientClosed, InvalidArgument, NotFound
+from koodrive_async.errors import (
+    ApiError,
+    ClientClosed,
+    InvalidArgument,
+)
 from koodrive_async.models import RecordStatus
-from koodrive_async.unfinished import ROOT_DIGEST, root_digest
+from koodrive_async.resources.refusals import may_be_of_the_lock
+from koodrive_async.unfinished import (
+    ROOT_DIGEST,
+    RecordGoneError,
+    has_ended,
+    look_at,
+    root_digest,
+)
 from koodrive_async.upload import RecordFiles, SavedRecord
 
 if TYPE_CHECKING:
@@ -23,6 +35,9 @@ if TYPE_CHECKING:
 
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+_CONTAINERS = "containerIds"
+_NOT_JSON = object()
 
 
 @attrs.frozen(kw_only=True)
@@ -134,7 +149,10 @@ class SessionRecord:
         """
         if self._record is None or self._lease is None:
             return
-        record = await self._records.get(self._record.record_id)
+        try:
+            record = await self._look_at(self._record.record_id)
+        except RecordGoneError as gone:
+            raise gone.refusal from None
         if not (self._completing and record.status is RecordStatus.COMPLETED):
             _check_open(record)
         self._note_lock(record.record_id, self._lease)
@@ -146,9 +164,23 @@ class SessionRecord:
     async def complete(self, lock_id: str) -> None:
         """Complete it."""
         self._completing = True
-        await self._records.complete(
-            self.record.record_id, lock_id=lock_id, properties=self._final_properties()
-        )
+        record_id, kept = self.record.record_id, self._properties()
+        wanted = self._with_ours(kept)
+        try:
+            await self._records.complete(record_id, lock_id=lock_id, properties=wanted)
+        except ApiError as refusal:
+            if wanted == kept or not may_be_of_the_lock(refusal):
+                raise
+            # no page says how long properties may be
+            try:
+                await self._records.complete(record_id, lock_id=lock_id, properties=kept)
+            except ApiError:
+                raise refusal from None
+            logger.warning(
+                "record %s does not say which spaces its files are in, as downloads need: %s",
+                record_id,
+                refusal,
+            )
         self.is_completed = True
         logger.info("record %s was completed", self.record.record_id)
 
@@ -208,12 +240,17 @@ class SessionRecord:
 
     async def _left(self, record_id: str) -> BackupRecord:
         try:
-            record = await self._records.get(record_id)
-            _check_open(record)
-        except (NotFound, InvalidArgument):
+            record = await self._look_at(record_id)
+        except RecordGoneError as gone:
             self._is_of_no_more_use = True
-            raise
+            raise gone.refusal from None
+        self._is_of_no_more_use = has_ended(record)
+        _check_open(record)
         return record
+
+    async def _look_at(self, record_id: str) -> BackupRecord:
+        order = self._order
+        return await look_at(self._records, record_id, order.module, order.device_id)
 
     # --- what is noted of it -------------------------------------------------------------------
 
@@ -233,18 +270,58 @@ class SessionRecord:
             notes=boot,
         )
 
-    def _final_properties(self) -> Mapping[str, Any] | None:
-        # Listings do not say which space a file is in, and downloads ask for it.
+    # --- its properties ------------------------------------------------------------------------
+
+    def _properties(self) -> str | Mapping[str, Any] | None:
+        """Return the properties of the record without what this session adds.
+
+        They are sent again when it is completed: no page says that those left out are kept.
+        """
+        wanted = self._order.properties
+        if self._order.resume is None:
+            return wanted or self._own_properties()
+        there, given = _decoded(self.record.properties), _decoded(wanted)
+        if isinstance(there, dict) and isinstance(given, dict):
+            return {**there, **given}
+        if wanted is not None and there is None:
+            return wanted
+        # what is not JSON is not ours, and is left as it is
+        return None if there is None or there is _NOT_JSON else self.record.properties
+
+    def _with_ours(
+        self, properties: str | Mapping[str, Any] | None
+    ) -> str | Mapping[str, Any] | None:
+        """Add what a later run needs: listings do not say which space a file is in."""
+        if self._order.resume is None and self._order.properties is not None:
+            return properties
         if self._content is not None and self._content.container_id is not None:
             self._containers.add(self._content.container_id)
-        if self._order.properties is not None or not self._containers:
-            return None
-        return {**(self._own_properties() or {}), "containerIds": sorted(self._containers)}
+        there = _decoded(properties) if isinstance(properties, str | None) else properties
+        if self.record.properties and _decoded(self.record.properties) is _NOT_JSON:
+            return properties
+        if not self._containers or not isinstance(there, dict | None):
+            return properties
+        known = (there or {}).get(_CONTAINERS)
+        listed = known if isinstance(known, list | tuple) else ()
+        before = {each for each in listed if isinstance(each, str)}
+        return {
+            **(self._own_properties() or {}),
+            **(there or {}),
+            _CONTAINERS: sorted(before | self._containers),
+        }
 
     def _own_properties(self) -> dict[str, Any] | None:
         # by which the record of a folder is found where there is no journal
         root = self._order.root
         return None if root is None else {ROOT_DIGEST: root_digest(os.fspath(root))}
+
+
+def _decoded(properties: str | None) -> Any:
+    """Return what properties say; None when there are none, :data:`_NOT_JSON` for other text."""
+    try:
+        return json.loads(properties or "null")
+    except ValueError:
+        return _NOT_JSON
 
 
 def _check_open(record: BackupRecord) -> None:

@@ -124,6 +124,24 @@ class Records:
             attempts=self._attempts,
         )
 
+    async def unfinished(
+        self, module: Module | str, device_id: str | None = None
+    ) -> tuple[BackupRecord, ...]:
+        """Return the records that are not completed, newest first; their number is its length.
+
+        All records are looked through, for no page says in which order they are listed.
+
+        :param device_id: Only records of this device.
+        :raises InvalidArgument: There is no such module.
+        """
+        found = [
+            record
+            async for record in self.list(module, device_id)
+            if record.status is RecordStatus.NEW
+        ]
+        found.sort(key=_created_at, reverse=True)
+        return tuple(found)
+
     async def get(self, record_id: str) -> BackupRecord:
         """Return a record (page ``getBackupRecord``).
 
@@ -176,3 +194,7 @@ class Records:
             repeatable=False,
         )
         await self._http.send(call, nothing)
+
+
+def _created_at(record: BackupRecord) -> float:
+    return 0.0 if record.create_time is None else record.create_time.timestamp()

@@ -95,6 +95,7 @@ class KooDrive(Facade[aio.KooDrive]):
 
     backup: Final = backing_up(aio.KooDrive.backup)
     find_unfinished: Final = blocking(aio.KooDrive.find_unfinished)
+    list_unfinished: Final = blocking(aio.KooDrive.list_unfinished)
 
     @property
     def journal_path(self) -> Path | None:

@@ -50,6 +50,7 @@ class Records(Facade[aio.Records]):
     list: Final = listing(aio.Records.list)
     create: Final = blocking(aio.Records.create)
     create_once: Final = blocking(aio.Records.create_once)
+    unfinished: Final = blocking(aio.Records.unfinished)
     get: Final = blocking(aio.Records.get)
     complete: Final = blocking(aio.Records.complete)
     delete: Final = blocking(aio.Records.delete)
