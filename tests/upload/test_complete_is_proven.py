@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from koodrive_async import Module, RetryPolicy, UploadItem
+from koodrive_async import Module, RetryPolicy, UploadFailure, UploadItem
 from koodrive_async.emulator import Dialect, Emulator, Fault
 from koodrive_async.testing import connect
 from tests.sample import sample
@@ -18,7 +18,7 @@ SIZES = {"small": 100, "large": 2 * PART + 17}
 NOT_SAID = ["13000401", "13000402", "13000901"]
 
 
-@pytest.fixture(params=SIZES.values(), ids=SIZES.keys())
+@pytest.fixture(params=[*SIZES.values()], ids=[*SIZES])
 def content(request):
     return sample(request.param)
 
@@ -26,7 +26,7 @@ def content(request):
 @pytest.fixture
 def service(tmp_path):
     """Return a function that starts an emulator of a dialect."""
-    begun = []
+    begun: list[Emulator] = []
 
     def start(**dialect):
         emulator = Emulator(tmp_path / f"koodrive-{len(begun)}", dialect=Dialect(**dialect))
@@ -152,9 +152,10 @@ async def test_a_resume_believes_no_listing(service, content, code, files, with_
         drive.backup(device.device_id, Module.FOLDER, resume=record_id) as session,
     ):
         outcomes = [each async for each in session.upload_many(items)]
-    assert not [each for each in outcomes if hasattr(each, "error")]
+    receipts = [each for each in outcomes if not isinstance(each, UploadFailure)]
+    assert len(receipts) == len(items)
     held = sorted(bytes_ for _, bytes_ in stored(emulator, record_id))
     assert held == sorted([content, content[:-1]])
-    for receipt in outcomes:
+    for receipt in receipts:
         assert len(emulator.content(receipt.file_id)) == receipt.size
         assert receipt.file_id in {file.file_id for file in emulator.files() if file.completed}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from koodrive_async import ApiError, Module, NotFound, RetryPolicy
+from koodrive_async import ApiError, Module, NotFound, RecordStatus, RetryPolicy
 from koodrive_async.emulator import Dialect, Emulator, Fault
 from koodrive_async.testing import connect
 from koodrive_async.upload import Journal
@@ -19,7 +19,7 @@ QUICK = RetryPolicy(base_delay=0, per_second=None)
 @pytest.fixture
 def service(tmp_path):
     """Return a function that starts an emulator of a dialect."""
-    begun = []
+    begun: list[Emulator] = []
 
     def start(**dialect):
         emulator = Emulator(tmp_path / f"koodrive-{len(begun)}", dialect=Dialect(**dialect))
@@ -145,7 +145,7 @@ async def test_one_refusal_does_not_make_a_record_forgotten(service, journal, st
         assert found is not None
         assert found.record_id == record_id
         await go_on(drive, record_id)
-        assert (await drive.records.get(record_id)).status.name == "COMPLETED"
+        assert (await drive.records.get(record_id)).status is RecordStatus.COMPLETED
         assert {file.record_id for file in emulator.files()} == {record_id}
 
 
@@ -188,7 +188,7 @@ async def test_all_records_that_were_left_are_listed(service, order):
         await go_on(drive, ids.pop(1))
         records = await drive.records.unfinished(Module.FOLDER, device.device_id)
         assert {record.record_id for record in records} == set(ids)
-        begun = [record.create_time for record in records]
+        begun = [record.create_time.timestamp() for record in records if record.create_time]
         assert begun == sorted(begun, reverse=True)
         assert await drive.list_unfinished(device.device_id, Module.FOLDER) == records
         found = await drive.find_unfinished(device.device_id, Module.FOLDER)
