@@ -184,8 +184,8 @@ class Front:
         self._lost[call] += times
 
     def ignore(self, call: str, times: int) -> None:
-        """Drop the connection instead of acting."""
-        self._ignored[call] += times
+        """Drop the connection instead of acting, so many times from now on."""
+        self._ignored[call] = times
 
     def after(self, call: str, nth: int, action: Callable[[], None]) -> None:
         """Do something when a call has acted for the nth time from now, before it answers."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import signal
 import sys
+import sysconfig
 from pathlib import Path
 
 import aiohttp
@@ -68,6 +70,13 @@ async def back_up(session, tree, *, stop_after=None):
         if len(receipts) == stop_after:
             raise LostError
     return receipts
+
+
+async def leave_unfinished(drive, device_id, tree):
+    """Begin an upload of each file, of which none is completed."""
+    async with drive.backup(device_id, Module.FOLDER) as session:
+        assert {outcome.outcome async for outcome in session.upload_tree(tree)} == {"failed"}
+        raise LostError
 
 
 def check(front, record_id, receipts, expected=TREE):
@@ -132,6 +141,23 @@ async def test_lost_answers_leave_each_file_there_once(store, serve, client, tre
     check(front, record_id, receipts)
 
 
+async def test_lost_answers_take_no_file_of_another_record(any_store, serve, client, tree):
+    front = serve(any_store)
+    async with client(front, journal=None) as drive:
+        device_id = (await drive.devices.bind("machine")).device_id
+        async with drive.backup(device_id, Module.FOLDER) as session:
+            first = await back_up(session, tree)
+        front.ignore("complete_file", 1000)
+        with pytest.raises(LostError):
+            await leave_unfinished(drive, device_id, tree)
+        front.ignore("complete_file", 0)
+        front.lose_answers("create_file", len(TREE))
+        async with drive.backup(device_id, Module.FOLDER) as third:
+            receipts = await back_up(third, tree)
+    check(front, third.record.record_id, receipts)
+    check(front, next(iter(front.records)), first)
+
+
 async def test_an_abandoned_session_is_resumed(store, serve, client, tree):
     front = serve(store)
     async with client(front) as drive:
@@ -191,6 +217,42 @@ async def test_a_killed_backup_is_resumed_and_its_lock_taken_over(
             receipts = await back_up(session, tree)
     assert front.locks == {}
     check(front, left, receipts)
+
+
+async def test_the_command_backs_up_and_resumes(any_store, serve, tree, tmp_path):
+    front = serve(any_store)
+    command = Path(sysconfig.get_path("scripts")) / "koodrive"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "KOODRIVE_ENDPOINT": front.url,
+        "KOODRIVE_USER_ID": front.user_id,
+        "KOODRIVE_TOKEN": front.token,
+        "KOODRIVE_JOURNAL": str(tmp_path / "state" / "journal.db"),
+        "KOODRIVE_PROXY": "none",
+    }
+    front.after("complete_file", 3, lambda: os.kill(child.pid, signal.SIGTERM))
+    for again, ends in ((), 143), (("--resume",), 0):
+        child: asyncio.subprocess.Process = await asyncio.create_subprocess_exec(
+            *(command, "backup", tree, "--machine-code", "machine", "--json", *again),
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        output, _ = await child.communicate()
+        assert child.returncode == ends
+    events = [json.loads(line) for line in output.splitlines()]
+    finished = {each["path"]: each["receipt"] for each in events if each["event"] == "finished"}
+    assert finished.keys() == TREE.keys()
+    ((record_id, record),) = front.records.items()
+    assert record.status == 1
+    for name, receipt in finished.items():
+        assert front.files[receipt["file_id"]].complete
+        assert front.read(receipt["file_id"]) == TREE[name]
+    complete = [file.description for file in front.files.values() if file.record_id == record_id]
+    assert sorted(complete) == sorted(TREE)
+    assert front.violations == []
+    assert front.locks == {}
 
 
 async def test_a_lock_lost_in_mid_run_is_replaced(store, serve, client, tree):
@@ -316,7 +378,6 @@ async def test_content_that_is_in_the_space_is_not_sent(any_store, serve, client
     assert outcomes == ["uploaded", "rapid"]
 
 
-@pytest.mark.xfail(reason="being listed is taken for being complete")
 async def test_uploads_that_the_store_has_forgotten_begin_again(strict_store, serve, client):
     front = serve(strict_store)
     content = sample(2 * PART + 5, 9)
@@ -370,6 +431,18 @@ async def test_a_token_that_the_gateway_refuses_is_asked_for_again(any_store, se
         async with drive.backup(device_id, Module.FOLDER) as session:
             receipts = await back_up(session, tree)
     check(front, session.record.record_id, receipts)
+
+
+async def test_the_space_of_a_file_is_known_though_no_answer_has_it(any_store, serve, client):
+    front = serve(any_store)
+    async with client(front) as drive:
+        device_id = (await drive.devices.bind("machine")).device_id
+        async with drive.backup(device_id, Module.FOLDER) as session:
+            receipt = await session.upload(b"bytes", name="a", description="a")
+        record = await drive.records.get(session.record.record_id)
+    assert receipt.container_id == front.container_id
+    assert record.properties is not None
+    assert json.loads(record.properties)["containerIds"] == [front.container_id]
 
 
 async def test_a_machine_that_is_bound_already_is_found(any_store, serve, client):
