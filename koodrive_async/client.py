@@ -30,7 +30,7 @@ from koodrive_async.threads import in_thread, until_done
 from koodrive_async.transport.auth import AppSignature, Auth, BearerToken, check_header_setting
 from koodrive_async.transport.clock import Clock, ServiceTime, SystemClock
 from koodrive_async.transport.dialing import USER_AGENT, Dialer
-from koodrive_async.transport.http import InterfaceHttp, open_session
+from koodrive_async.transport.http import InterfaceHttp, Sessions
 from koodrive_async.transport.outage import Outage
 from koodrive_async.transport.plain_http import (
     ALLOW_PLAIN_HTTP,
@@ -264,8 +264,9 @@ class KooDrive:
         tls = await tls_contexts(self._tls)
         async with AsyncExitStack() as stack:
             calls = min(_INTERFACE_CONNECTIONS, descriptors.calls)
-            session = open_session(calls, tls.interface, self._dialer)
-            self._http.use(await stack.enter_async_context(session))
+            sessions = Sessions(calls, tls.interface, self._dialer)
+            stack.push_async_callback(sessions.aclose)
+            self._http.use(sessions)
             self._uploader.open(tls.parts, await self._open_journal(), told, descriptors)
             self._open = stack.pop_all()
         return self

@@ -97,9 +97,9 @@ class Timeouts:
     """How long each wait may take, in seconds.
 
     :param connect: Making a connection, through a proxy where there is one, with TLS.
-    :param answer: One call of the interface, from sending it to the last byte of its answer; with
-        ``stall``, the answer to a part once its last byte has left this machine, as far as the
-        system tells.
+    :param answer: One call of the interface, from when it has a connection to the last byte of its
+        answer: the wait behind other calls is not counted. With ``stall``, the answer to a part
+        once its last byte has left this machine, as far as the system tells.
     :param complete: The completing call, for which the service merges and checks all parts.
     :param stall: A part of which less than 1 KiB moved while it waited for the link; there is no
         limit on a part as a whole.

@@ -78,6 +78,7 @@ class Locks:
             path=path("backup", "lock"),
             body={"moduleCode": check_module(module)},
             repeatable=True,
+            urgent=True,
         )
         try:
             return await self._http.send(call, entity(BackupLock))

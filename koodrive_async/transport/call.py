@@ -39,7 +39,8 @@ class Call:
     :param signed_in: False for the calls that come before signing in.
     :param headers: Further headers.
     :param completes: True for the call after which the service merges and checks all parts.
-    :param urgent: True for a call that must not wait behind others for a rate limit.
+    :param urgent: True for a call that must not wait behind others, neither for a rate limit nor
+        for a connection.
     """
 
     method: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import weakref
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,17 @@ from koodrive_async.descriptors import when_one_is_free
 from koodrive_async.threads import with_a_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
     from koodrive_async.transport.dialing import Dialer
+
+
+ON_CONNECTED: ContextVar[Callable[[], None] | None] = ContextVar("ON_CONNECTED", default=None)
+"""Called when the request of this context has a connection: it may reach the other side now."""
 
 
 class WaryConnector(aiohttp.TCPConnector):
@@ -36,17 +43,19 @@ class WaryConnector(aiohttp.TCPConnector):
         self._used: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
 
     async def connect(self, *arguments: Any, **named: Any) -> Connection:
-        """Return a quiet kept connection, or a new one."""
+        """Return a quiet kept connection, or a new one; :data:`ON_CONNECTED` is called with it."""
         while True:
             connection = await super().connect(*arguments, **named)
             protocol = connection.protocol
             if protocol is None or protocol not in self._used:
                 break
             if _is_quiet(protocol):
-                return connection
+                break
             connection.close()
         if protocol is not None:
             self._used.add(protocol)
+        if (on_connected := ON_CONNECTED.get()) is not None:
+            on_connected()
         return connection
 
     async def _create_connection(
@@ -57,10 +66,16 @@ class WaryConnector(aiohttp.TCPConnector):
     ) -> ResponseHandler:
         origin = (req.is_ssl(), req.host, req.port or 0)
         proxy = await self._dialer.proxies.toward(*origin)
-        if proxy is None or not req.is_ssl():
-            straight = partial(super()._create_connection, req, traces, timeout)
-            return await when_one_is_free(partial(with_a_thread, straight))
+        create = super()._create_connection
+
+        async def straight() -> ResponseHandler:
+            # looking the host up takes time that aiohttp's own limit leaves out
+            async with asyncio.timeout(timeout.sock_connect):
+                return await create(req, traces, timeout)
+
         try:
+            if proxy is None or not req.is_ssl():
+                return await when_one_is_free(partial(with_a_thread, straight))
             async with asyncio.timeout(timeout.sock_connect):
                 sock = await when_one_is_free(partial(self._dialer.dial, *origin, proxy))
                 _, protocol = await self._wrap_existing_connection(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from koodrive_async.errors import (
     UntrustedCertificate,
 )
 from koodrive_async.transport.answer import Answer
+from koodrive_async.transport.connector import ON_CONNECTED
 from koodrive_async.transport.dialing import reason_of
 from koodrive_async.transport.proxy import authority
 from koodrive_async.transport.tunnel import (
@@ -76,22 +78,25 @@ class Exchange:
         :raises TransportError: It did not come.
         """
         failed: aiohttp.ClientError | OSError | ProxyProblemError
+        sending = _Sending(self._patience)
+        token = ON_CONNECTED.set(sending.connected)
         # with TLS the proxy has no part in requests: it made the connection
         asked = self.proxy if self.url.scheme == "http" else None
         try:
-            async with session.request(
-                self.method,
-                self.url,
-                headers={**self.headers, **asked.headers} if asked else self.headers,
-                proxy=asked.url if asked else None,
-                # aiohttp wants to write what is large in pieces
-                data=io.BytesIO(self.body) if len(self.body) > LARGE else self.body or None,
-                skip_auto_headers=("Content-Type",),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=self._patience, sock_connect=self.timeouts.connect
-                ),
-            ) as response:
+            async with (
+                sending.deadline,
+                session.request(
+                    self.method,
+                    self.url,
+                    headers={**self.headers, **asked.headers} if asked else self.headers,
+                    proxy=asked.url if asked else None,
+                    # aiohttp wants to write what is large in pieces
+                    data=io.BytesIO(self.body) if len(self.body) > LARGE else self.body or None,
+                    skip_auto_headers=("Content-Type",),
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
+                ) as response,
+            ):
                 if asked:
                     self._check_who_answers(asked, response)
                 service_time.learn(response.headers)
@@ -106,8 +111,10 @@ class Exchange:
                 )
         except (aiohttp.ClientError, OSError, ProxyProblemError) as error:
             failed = error
+        finally:
+            ON_CONNECTED.reset(token)
         # out here, or aiohttp's error with the headers that were sent would be its context
-        raise self._failure(failed)
+        raise self._failure(failed, sent=sending.may_have_arrived)
 
     def _check_who_answers(self, asked: Proxy, response: aiohttp.ClientResponse) -> None:
         kind = response.headers.get("Content-Type")
@@ -137,7 +144,9 @@ class Exchange:
     def _there(self) -> str:
         return authority(self.url.raw_host or "", self.url.port or 0)
 
-    def _failure(self, error: aiohttp.ClientError | OSError | ProxyProblemError) -> TransportError:
+    def _failure(
+        self, error: aiohttp.ClientError | OSError | ProxyProblemError, *, sent: bool
+    ) -> TransportError:
         if self.proxy and isinstance(error, aiohttp.ClientProxyConnectionError):
             error = unreachable(self.proxy, reason_of(error.os_error))
         if isinstance(error, ProxyProblemError):
@@ -151,7 +160,6 @@ class Exchange:
                 sent=error.sent,
             )
         kind: type[TransportError]
-        sent = True
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             kind, sent = DeadlineExceeded, False
             problem = too_slow(self.timeouts.connect, self.proxy, self._there)
@@ -170,6 +178,24 @@ class Exchange:
         else:
             kind, problem = ConnectionFailed, _problem(error)
         return kind(problem, method=self.method, path=self.path, trace_id=self.trace_id, sent=sent)
+
+
+class _Sending:
+    """A request from the moment when it has a connection: it may have arrived, and time counts.
+
+    :param patience: Seconds from then to the last byte of the answer.
+    :ivar deadline: To be entered before it is sent.
+    :ivar may_have_arrived: It had a connection.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.deadline = asyncio.timeout(None)
+        self.may_have_arrived = False
+        self._patience = patience
+
+    def connected(self) -> None:
+        self.may_have_arrived = True
+        self.deadline.reschedule(asyncio.get_running_loop().time() + self._patience)
 
 
 def _problem(error: aiohttp.ClientError | OSError) -> str:

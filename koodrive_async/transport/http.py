@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import logging
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from koodrive_async.config import RetryPolicy, Timeouts
     from koodrive_async.pace import Pace
+    from koodrive_async.transport.answer import Answer
     from koodrive_async.transport.auth import Auth, Credential
     from koodrive_async.transport.call import BodyFrom
     from koodrive_async.transport.clock import Clock, ServiceTime
@@ -53,6 +55,9 @@ _MANY_PARTS = 100
 
 KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept: less than servers do, which close it under a new request."""
+
+_URGENT_CONNECTIONS = 10
+"""Connections for calls that keep locks, at most; a session has one such call at a time."""
 
 _CLOCK_REFUSALS = frozenset({400, 401, 403})
 _BAD_REQUEST = 400
@@ -126,13 +131,13 @@ class InterfaceHttp:
             if link.scheme == "http":
                 self._plain.check_link(what, link.raw_host or "", link.port or 0)
 
-    def use(self, session: aiohttp.ClientSession | None) -> None:
-        """Send through this session from now on, in this event loop; None closes the door."""
-        if session is not None:
+    def use(self, sessions: Sessions | None) -> None:
+        """Send through these sessions from now on, in this event loop; None closes the door."""
+        if sessions is not None:
             # seeded here: a client may be made before its process forks, and entered in each child
             self._door.chance = random.Random()  # noqa: S311 - trace ids are no secret
-        self._door.session = session
-        self._door.home = None if session is None else Home()
+            self._door.home = Home()
+        self._door.sessions = sessions
 
     def waiting(self) -> InterfaceHttp:
         """Return this, with calls that wait for the end of an outage."""
@@ -161,11 +166,11 @@ class InterfaceHttp:
         while True:
             if self._pace is not None and not call.urgent:
                 await self._wait_for_turn(self._pace)
-            stamp = self.service_time.stamp()
+            sent = _Sent()
             try:
-                result = await self._send_once(call, reader, credential, stamp)
+                result = await self._send_once(call, reader, credential, sent)
             except (ApiError, TransportError) as error:
-                if not clock_corrected and self._refused_for_its_date(error, stamp):
+                if not clock_corrected and self._refused_for_its_date(error, sent.stamp):
                     clock_corrected = True
                     logger.info(
                         "the local clock is off by %.0f s; X-Date is corrected from now on",
@@ -228,9 +233,21 @@ class InterfaceHttp:
         )
 
     async def _send_once(
-        self, call: Call, reader: Reader[T], credential: Credential | None, stamp: str
+        self, call: Call, reader: Reader[T], credential: Credential | None, sent: _Sent
     ) -> T:
         body = await self._body(call, credential)
+        # a place is waited for without a deadline: each of those that have one has its own
+        async with self._opened().place(call):
+            answer = await self._exchange(call, credential, sent, body)
+        if len(answer.raw) > LARGE:
+            return await in_thread(answer.read, reader)
+        return answer.read(reader)
+
+    async def _exchange(
+        self, call: Call, credential: Credential | None, sent: _Sent, body: bytes
+    ) -> Answer:
+        sessions = self._opened()  # it may have been closed meanwhile
+        sent.stamp = stamp = self.service_time.stamp()
         query = canonical_query(call.query.items())
         trace_id = f"{self._door.chance.getrandbits(232):058x}"
         headers = self._headers(call, credential, stamp, query, body)
@@ -250,10 +267,7 @@ class InterfaceHttp:
             completes=call.completes,
             proxy=proxy,
         )
-        answer = await exchange.run(self._opened(), self.service_time)
-        if len(answer.raw) > LARGE:
-            return await in_thread(answer.read, reader)
-        return answer.read(reader)
+        return await exchange.run(sessions.session(call), self.service_time)
 
     async def _body(self, call: Call, credential: Credential | None) -> bytes:
         if call.body is None:
@@ -287,20 +301,29 @@ class InterfaceHttp:
             )
         return headers
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _opened(self) -> Sessions:
         door = self._door
-        if door.session is None or door.home is None:
+        if door.sessions is None or door.home is None:
             raise ClientClosed("this client is not open: use it inside 'async with KooDrive(...)'")
         door.home.check()
-        return door.session
+        return door.sessions
 
 
 class _Door:
     """What a client sends through while it is open, the same for all that send for it."""
 
-    session: aiohttp.ClientSession | None = None
+    sessions: Sessions | None = None
     home: Home | None = None
     chance: random.Random
+
+
+class _Sent:
+    """What has to be known of an attempt that failed.
+
+    :ivar stamp: The ``X-Date`` that it had.
+    """
+
+    stamp: str = ""
 
 
 def _may_be_of_credentials(error: ApiError | TransportError) -> bool:
@@ -319,10 +342,44 @@ def _may_be_of_credentials(error: ApiError | TransportError) -> bool:
 # --- sessions ----------------------------------------------------------------------------------
 
 
+class Sessions:
+    """The sessions of a client: one for urgent calls, which wait behind no others.
+
+    :param connections: Connections that calls may have at a time; urgent ones have some beside.
+    :param dialer: Makes the way through proxies, and says what to be called.
+    """
+
+    def __init__(self, connections: int, tls: ssl.SSLContext, dialer: Dialer) -> None:
+        # they do not bound their connections: to wait inside would count as a slow service
+        self._many, self._urgent = open_session(0, tls, dialer), open_session(0, tls, dialer)
+        self._places = asyncio.Semaphore(connections)
+        self._urgent_places = asyncio.Semaphore(_URGENT_CONNECTIONS)
+
+    def place(self, call: Call) -> asyncio.Semaphore:
+        """Return what bounds the connections that this call may wait for."""
+        return self._urgent_places if call.urgent else self._places
+
+    def session(self, call: Call) -> aiohttp.ClientSession:
+        """Return the session to send this call through."""
+        return self._urgent if call.urgent else self._many
+
+    @property
+    def closed(self) -> bool:
+        """Whether every connection is closed."""
+        return self._many.closed and self._urgent.closed
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        try:
+            await self._many.close()
+        finally:
+            await self._urgent.close()
+
+
 def open_session(connections: int, tls: ssl.SSLContext, dialer: Dialer) -> aiohttp.ClientSession:
     """Open a session that keeps connections alive, keeps no cookies and follows its caller only.
 
-    :param connections: Connections it may have at a time.
+    :param connections: Connections it may have at a time; 0 for any number.
     :param dialer: Makes the way through proxies, and says what to be called.
     """
     session = aiohttp.ClientSession(

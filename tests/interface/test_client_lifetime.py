@@ -114,7 +114,7 @@ async def test_leaving_a_client_closes_its_connections(scripted):
 async def test_a_cancellation_while_a_client_is_left_leaves_nothing_behind(scripted):
     client = await client_of(scripted).__aenter__()
     means = client._uploader._means
-    session = client._http._door.session
+    session = client._http._door.sessions
     assert means is not None
     assert session is not None
     began, let_go = threading.Event(), threading.Event()
