@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import AsyncIterator  # noqa: TC003 - FastAPI reads annotations
+from collections.abc import AsyncIterator, Mapping  # noqa: TC003 - FastAPI reads annotations
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -39,8 +40,8 @@ def application(*, uses_emulator: bool = False) -> FastAPI:
     """
     try:
         settings = Settings.from_env()
-        # one client for all requests: its connections are worth keeping
-        client = KooDrive.from_env(timeouts=Timeouts(lock=10.0))
+        environ = dict(os.environ)
+        _client(environ)  # so that what is wrong in it is said before there is a server
     except ConfigurationError as error:
         sys.exit(f"{error}\nTo try it without an account: {WITHOUT_ACCOUNT}")
     except ValueError as error:
@@ -48,13 +49,13 @@ def application(*, uses_emulator: bool = False) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with client as drive, Backups(drive, settings) as backups:
+        # one client for all requests of a start: its connections are worth keeping
+        async with _client(environ) as drive, Backups(drive, settings) as backups:
             backups.board.set_status(uses_emulator=uses_emulator)
-            app.state.backups = backups
+            app.state.backups, app.state.free_tabs = backups, settings.tabs
             yield
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    app.state.free_tabs = settings.tabs
     app.add_middleware(Fences)
     app.add_middleware(
         TrustedHostMiddleware, allowed_hosts=settings.hosts.split(","), www_redirect=False
@@ -62,6 +63,11 @@ def application(*, uses_emulator: bool = False) -> FastAPI:
     app.include_router(router)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
+
+
+def _client(environ: Mapping[str, str]) -> KooDrive:
+    """Make a client; it belongs to one event loop, so each start of the application has its own."""
+    return KooDrive.from_env(environ, timeouts=Timeouts(lock=10.0))
 
 
 def _backups(request: Request) -> Backups:
