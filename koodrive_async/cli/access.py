@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,12 @@ from koodrive_async.cli.credentials import lock_of, same_service, vault_of
 from koodrive_async.cli.known_settings import SETTINGS, SettingsError, Source, Value
 from koodrive_async.cli.renewal import Renewal
 from koodrive_async.config import APP_ID, APP_SECRET, TOKEN
-from koodrive_async.transport.auth import AppSignature, BearerToken
+from koodrive_async.errors import ConfigurationError
+from koodrive_async.transport.auth import AppSignature, BearerToken, check_header_setting
 from koodrive_async.transport.plain_http import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from koodrive_async.cli.credentials import Credentials, Vault
     from koodrive_async.cli.profiles import Profile
@@ -81,11 +83,15 @@ def find_access(
     _check_named_for(("user_id", "app_id") if secret else ("user_id",), values, profile)
     if token or secret:
         _check_meant_for(values, profile, environ, chosen_by)
+    with _blaming(user_id.where):
+        check_header_setting("user id", user_id.value)
     entrance = partial(Access, endpoint=str(endpoint.value), user_id=str(user_id.value))
     if token:
-        return entrance(auth=BearerToken(token), credentials=_given("a token", TOKEN))
+        with _blaming(TOKEN):
+            return entrance(auth=BearerToken(token), credentials=_given("a token", TOKEN))
     if secret:
-        auth = AppSignature(app_id=str(app_id.value), app_secret=secret)
+        with _blaming(f"{app_id.where}, {APP_SECRET}"):
+            auth = AppSignature(app_id=str(app_id.value), app_secret=secret)
         return entrance(auth=auth, credentials=_given("an app signature", APP_SECRET))
     assert vault is not None  # noqa: S101 - there would be something missing
     assert profile is not None  # noqa: S101 - whose vault it is
@@ -109,6 +115,15 @@ def find_access(
         credentials=how(value="a token that renews itself"),
         renewal=renewal,
     )
+
+
+@contextmanager
+def _blaming(where: str) -> Iterator[None]:
+    """Say where a value stands that is not allowed."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise SettingsError(f"{error}: {where}", hint="correct it there") from None
 
 
 def _check_named_for(

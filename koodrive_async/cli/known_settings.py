@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import click
 
+from koodrive_async.capacity import MIN_MEMORY
+from koodrive_async.cli.machine import CODE
 from koodrive_async.cli.options import ConnectionsType, SecondsType, SizeType
 from koodrive_async.config import is_off
 from koodrive_async.errors import ConfigurationError
@@ -171,14 +173,26 @@ def check_argument(setting: Setting, value: object) -> object:
     try:
         checked = setting.check(setting.from_text(value) if isinstance(value, str) else value)
         checked = located(setting, checked)
-    except ValueError:
-        raise ValueError(f"it must be {setting.takes}") from None
+    except ValueError as error:
+        raise ValueError(f"it must be {takes(setting, error)}") from None
     if isinstance(checked, ProxyUrl) and checked.has_secret:
         raise ValueError(
             "a password is never an argument, which others on the machine can see: "
             f"{setting.variable} may have it"
         )
     return checked
+
+
+def takes(setting: Setting, error: ValueError) -> str:
+    """Return what a setting takes, in words, to somebody who gave something else.
+
+    :param error: What was raised for that.
+    """
+    return error.args[0] if isinstance(error, _OutOfRangeError) else setting.takes
+
+
+class _OutOfRangeError(ValueError):
+    """The value has the right form; the text is what it must be."""
 
 
 def located(setting: Setting, value: object, folder: Path | None = None) -> object:
@@ -214,7 +228,31 @@ def _endpoint(value: object) -> str:
     text = _text(value)
     if "@" in text:
         raise ValueError(text)  # there is no place for a password, and it would be shown
+    import yarl  # noqa: PLC0415 - not for completion
+
+    url = yarl.URL(text)
+    if url.scheme not in {"http", "https"} or not url.host or url.query_string or url.fragment:
+        raise ValueError(text)
     return text
+
+
+def _machine_code(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(CODE, text):
+        raise ValueError(text)
+    return text
+
+
+def _at_least(least: int, words: str) -> Callable[[object], int]:
+    size = _of_option(SizeType())
+
+    def check(value: object) -> int:
+        found: int = size(value)
+        if found < least:
+            raise _OutOfRangeError(words)
+        return found
+
+    return check
 
 
 def _file_or_off(value: object) -> str:
@@ -370,13 +408,13 @@ BACKUP: Final = (
     Setting(
         name="memory",
         takes='a size such as "64M", or a number of bytes',
-        check=_of_option(SizeType()),
+        check=_at_least(MIN_MEMORY, "at least 4 MiB"),
         default="32M, less in a small container",
     ),
     Setting(
         name="bandwidth",
         takes='bytes per second such as "2M", or a number',
-        check=_of_option(SizeType()),
+        check=_at_least(1, "at least one byte per second"),
         default="no limit",
     ),
     Setting(
@@ -390,7 +428,7 @@ BACKUP: Final = (
     Setting(
         name="machine_code",
         takes="1 to 64 letters, digits and underscores, as text",
-        check=_text,
+        check=_machine_code,
         default="derived from the machine id",
     ),
     Setting(

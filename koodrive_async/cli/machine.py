@@ -13,6 +13,9 @@ from typing import Final
 import attrs
 import click
 
+CODE: Final = "[a-zA-Z0-9_]{1,64}"
+"""What a machine code is, as a regular expression."""
+
 _MACHINE_ID_FILES: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _MADE_UP: Final = 1 << 40  # the multicast bit: set by uuid.getnode() in a number that it made up
 _NAME_LENGTH: Final = 32
@@ -38,7 +41,7 @@ def this_machine(code: str | None = None, name: str | None = None) -> Machine:
     :raises click.UsageError: The code is not allowed, or this machine has nothing that stays the
         same.
     """
-    if code and not re.fullmatch("[a-zA-Z0-9_]{1,64}", code):
+    if code and not re.fullmatch(CODE, code):
         raise click.UsageError(
             f"--machine-code must be 1 to 64 letters, digits and underscores, not {code!r}"
         )

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from koodrive_async.cli.known_settings import CONFIG, SETTINGS, ProxyUrl, SettingsError, located
+from koodrive_async.cli.known_settings import (
+    CONFIG,
+    SETTINGS,
+    ProxyUrl,
+    SettingsError,
+    located,
+    takes,
+)
 from koodrive_async.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -169,9 +176,9 @@ def _checked(file: Path, profile: str, key: str, value: object) -> object:
     try:
         # a backup is started from anywhere: relative to the file that says so
         value = located(setting, setting.check(value), file.parent)
-    except ValueError:
+    except ValueError as error:
         shown = value if setting.can_be_shown(value) else None
-        raise _not_allowed(file, profile, key, setting.takes, shown) from None
+        raise _not_allowed(file, profile, key, takes(setting, error), shown) from None
     if isinstance(value, ProxyUrl) and value.has_secret:
         raise SettingsError(
             f"{file}: [profiles.{profile}] {key}: secrets do not belong in this file",
@@ -190,9 +197,9 @@ def _unknown(file: Path, profile: str, key: str) -> SettingsError:
     return _wrong(f"{file}: [profiles.{profile}] has an unknown key {key!r}: allowed are {allowed}")
 
 
-def _not_allowed(file: Path, profile: str, key: str, takes: str, value: object) -> SettingsError:
+def _not_allowed(file: Path, profile: str, key: str, must_be: str, value: object) -> SettingsError:
     but = "" if value is None else f", not {_shown(value)}"
-    return _wrong(f"{file}: [profiles.{profile}] {key} must be {takes}{but}")
+    return _wrong(f"{file}: [profiles.{profile}] {key} must be {must_be}{but}")
 
 
 def _wrong(message: str) -> SettingsError:

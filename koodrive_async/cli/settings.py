@@ -27,6 +27,7 @@ from koodrive_async.cli.known_settings import (
     Source,
     Value,
     located,
+    takes,
 )
 from koodrive_async.cli.network import check_readable, find_network
 from koodrive_async.cli.profiles import Profile, find_config, read_profiles
@@ -354,10 +355,16 @@ def _is_a_set(profile: Profile | None, chosen_by: str) -> bool:
 def _of_environment(setting: Setting, text: str) -> object:
     try:
         value = located(setting, setting.check(setting.from_text(text)))
-    except ValueError:
+    except ValueError as error:
         raise SettingsError(
-            f"{setting.variable} must be {setting.takes}"
+            f"{setting.variable} must be {takes(setting, error)}"
             + (f", not {text!r}" if setting.can_be_shown(text) else ""),
             hint="correct the variable or unset it",
+        ) from None
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{setting.variable}={text}: the working folder that this is relative to has been "
+            "removed",
+            hint="name files by absolute paths",
         ) from None
     return value
