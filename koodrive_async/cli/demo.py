@@ -18,7 +18,7 @@ from koodrive_async.cli.download import download_record
 from koodrive_async.cli.emulator import faults_of
 from koodrive_async.cli.json_output import Failed, json_option, write_json
 from koodrive_async.cli.local import local_files, total_size
-from koodrive_async.cli.machine import Machine, this_machine
+from koodrive_async.cli.machine import Machine, made_up_machine
 from koodrive_async.cli.output import Bare, quiet_option
 from koodrive_async.cli.progress import Meter, Screen
 from koodrive_async.cli.running import run
@@ -102,7 +102,7 @@ class Trial:
     files: Mapping[str, Path]
     scratch: Path
     talks: bool = True
-    machine: Machine = attrs.field(factory=this_machine)
+    machine: Machine = attrs.field(factory=made_up_machine)
     tally: Tally = attrs.field(factory=Tally)
     download: Meter = attrs.field(factory=lambda: Meter(label="download"))
     screen: Display = attrs.field(init=False)

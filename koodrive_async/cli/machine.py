@@ -17,6 +17,9 @@ CODE: Final = "[a-zA-Z0-9_]{1,64}"
 """What a machine code is, as a regular expression."""
 
 _MACHINE_ID_FILES: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+_NOT_YET: Final = "uninitialized"
+"""What stands there before the first boot of an image, on every machine that has it."""
+
 _MADE_UP: Final = 1 << 40  # the multicast bit: set by uuid.getnode() in a number that it made up
 _NAME_LENGTH: Final = 32
 
@@ -48,6 +51,11 @@ def this_machine(code: str | None = None, name: str | None = None) -> Machine:
     return Machine(code or _machine_code(), _device_name(name or platform.node()), _device_os())
 
 
+def made_up_machine() -> Machine:
+    """Return this machine with an id that holds for once, where no later run has to find it."""
+    return Machine(uuid.uuid4().hex, _device_name(platform.node()), _device_os())
+
+
 def _machine_code() -> str:
     # a digest: the machine id itself should not leave the machine (man machine-id)
     return hashlib.sha256(f"koodrive-async {_machine_id()}".encode()).hexdigest()[:32]
@@ -68,7 +76,7 @@ def _machine_id() -> str:
             found = path.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             continue
-        if found:
+        if found and found != _NOT_YET:
             return found
     if sys.platform == "win32":
         return _machine_guid()
@@ -78,7 +86,10 @@ def _machine_id() -> str:
 def _hardware_address() -> str:
     node = uuid.getnode()
     if node & _MADE_UP:
-        raise click.UsageError("this machine has no stable id: give one with --machine-code")
+        raise click.UsageError(
+            "this machine has no id that stays the same: give it one with --machine-code, "
+            "KOODRIVE_MACHINE_CODE or machine_code in a profile"
+        )
     return f"{node:012x}"
 
 

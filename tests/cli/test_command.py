@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
+import uuid
 
 import click
 import pytest
 
 from koodrive_async import __version__
+from koodrive_async.cli import machine
 from koodrive_async.cli.exits import exit_code_of
 from koodrive_async.cli.machine import this_machine
 from koodrive_async.cli.options import ConnectionsType, SizeType
@@ -111,6 +114,28 @@ def test_a_machine_is_the_same_in_every_run():
     assert len(this_machine().code) == 32
     assert this_machine(code="mine", name="№ 1").name == "_ 1"
     assert this_machine(name="  ").name == "device"
+
+
+@pytest.fixture
+def no_machine_id(monkeypatch, tmp_path):
+    """This machine has nothing that would tell it from another one, as in a small container."""
+    image = tmp_path / "machine-id"
+    image.write_text("uninitialized\n")
+    monkeypatch.setattr(machine, "_MACHINE_ID_FILES", (image, tmp_path / "none"))
+    monkeypatch.setattr(uuid, "getnode", lambda: 1 << 40)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows always has an id")
+@pytest.mark.usefixtures("no_machine_id")
+def test_a_machine_without_an_id_can_be_given_one(invoke, koodrive_environment, tmp_path):
+    del koodrive_environment
+    assert invoke("demo", tmp_path).exit_code == 0
+    assert invoke("config", "explain").exit_code == 0
+    done = invoke("backup", tmp_path)
+    assert done.exit_code == 2
+    (option,) = re.findall("--[a-z-]+code", done.stderr)
+    assert "KOODRIVE_MACHINE_CODE" in done.stderr
+    assert invoke("backup", tmp_path, option, "container7").exit_code == 0
 
 
 def test_debug_leaves_the_log_as_it_was(invoke):
