@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "backup": ("backup", "Back up PATH, a folder or a file."),
     "completion": ("completion", "Print the script that completes command lines in SHELL."),
     "config": ("config", "Look at the settings, and the profiles that they come from."),
+    "delete": ("deleting", "Delete each RECORD with the files that are in it."),
     "demo": ("demo", "Back up PATH to an emulator on this machine, and compare every byte."),
     "devices": ("listings", "List the devices of the user."),
     "doctor": ("doctor", "Check this machine, the settings and the service."),

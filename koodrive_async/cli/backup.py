@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -26,24 +27,27 @@ from koodrive_async.cli.json_output import (
 )
 from koodrive_async.cli.machine import this_machine
 from koodrive_async.cli.options import ConnectionsType, SecondsType, SizeType, module_option
-from koodrive_async.cli.output import Bare, quiet_option
+from koodrive_async.cli.output import Bare, quiet_option_of
+from koodrive_async.cli.own_records import ANOTHER_CLIENT, find_holder
 from koodrive_async.cli.progress import Screen
 from koodrive_async.cli.report import JsonLines, Lines
 from koodrive_async.cli.resuming import RepeatableCommand, called_again
 from koodrive_async.cli.rules import left_out_text, read_rules
 from koodrive_async.cli.running import run
 from koodrive_async.cli.settings import connect, current
-from koodrive_async.cli.wording import ADRIFT, count_text, printable
-from koodrive_async.config import Limits, Timeouts, is_off
-from koodrive_async.errors import InvalidArgument
+from koodrive_async.cli.waiting import telling_of_the_lock
+from koodrive_async.cli.wording import ADRIFT, HELD, count_text, printable
+from koodrive_async.config import Limits, RetryPolicy, Timeouts, is_off
+from koodrive_async.errors import InvalidArgument, LockRefused
 from koodrive_async.upload.journal import AUTO
 from koodrive_async.upload.tree import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from koodrive_async.cli.machine import Machine
     from koodrive_async.cli.output import Display
+    from koodrive_async.cli.own_records import Holder
     from koodrive_async.cli.rules import Rules
     from koodrive_async.models import Module
 
@@ -128,10 +132,19 @@ _CLEANUP: Final = 0.5
     type=SecondsType(),
     metavar="SECONDS",
     default=0.0,
-    help="How long to wait for a lock that somebody else holds, such as 30 or 5m; not at all by "
-    "default.",
+    help="How long to wait for a backup lock that another client holds, such as 30 or 5m; not at "
+    "all by default.",
 )
-@quiet_option
+@click.option(
+    "--outage",
+    type=SecondsType(),
+    metavar="SECONDS",
+    default=RetryPolicy().outage,
+    show_default="15m",
+    help="How long to wait while the service or the object store cannot be reached, such as 2h; 0 "
+    "for not at all.",
+)
+@quiet_option_of("Write nothing but errors and, anywhere but on a terminal, the summary.")
 @json_option
 @click.pass_context
 def backup(
@@ -153,6 +166,7 @@ def backup(
     journal: str,
     verify: bool,
     wait: float,
+    outage: float,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -170,7 +184,8 @@ def backup(
 
     With --json each line is an object whose "event" is begun (device_id, record_id, resumed),
     progress (once a second), finished (path, receipt), failed (path, error), or at the end done,
-    with the totals; with --dry-run planned (path, action, size, parts, why), failed or done.
+    with the totals; with --dry-run planned (path, action, size, parts, why), failed or done. What
+    it waits for is said on standard error.
     """
     root = _root(path)
     is_file = not path.is_dir()
@@ -202,30 +217,56 @@ def backup(
         again=called_again(ctx).line,
     )
     display = _display(job, quiet=quiet, as_json=as_json)
+    say, show = _voices(display)
     drive = connect(
         limits=_limits(connections, memory, bandwidth),
         timeouts=Timeouts(cleanup=_CLEANUP, lock=wait),
+        retry=RetryPolicy(outage=outage),
         journal=_journal(journal),
         verify_parts=verify,
-        say=display.remark if isinstance(display, Screen) else None,
+        say=say,
     )
     last_words = LastWords(partial(_interrupted_text, job, as_json=as_json))
     began = time.perf_counter()
     try:
-        with _telling_of_the_journal(as_json=as_json), display:
+        with (
+            _telling_of_the_journal(job, as_json=as_json),
+            display,
+            telling_of_the_lock(
+                ctx,
+                say,
+                show=show,
+                who=lambda: str(_holder(job) or ANOTHER_CLIENT),
+            ),
+        ):
             voice = JsonLines(display) if as_json else Lines(display)
             run(partial(job.run, drive, display, voice), last_words)
     except Interrupted as interrupted:
         last_words.end(interrupted.number)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, LockRefused) and (holder := _holder(job)) is not None:
+            ctx.meta[HELD] = f"{holder}; --wait SECONDS waits for it"
         if job.record_id is not None:
             click.echo(_stopped_text(job, as_json=as_json), err=True)
         raise
-    if not quiet:
-        _write_end(job, time.perf_counter() - began, as_json=as_json)
+    _write_end(job, time.perf_counter() - began, quiet=quiet, as_json=as_json)
     _warn(path, rules, job.tally.files + job.tally.failed, as_json=as_json)
+    if job.left:
+        write_warning(_left_text(job.left, path), as_json=as_json)
     if job.tally.failed:
         raise Failed(f"{count_text(job.tally.failed, 'file')} not backed up")
+
+
+def _holder(job: Job) -> Holder | None:
+    return find_holder(job.journal, job.device_id, job.module)
+
+
+def _left_text(left: Sequence[str], path: Path) -> str:
+    records = count_text(len(left), "unfinished record")
+    return (
+        f"{records} of earlier runs of {printable(str(path))}: {printable(' '.join(left))}; "
+        "--resume goes on with the newest, koodrive delete RECORD... removes what is not wanted"
+    )
 
 
 def _root(path: Path) -> str:
@@ -291,12 +332,22 @@ def _display(job: Job, *, quiet: bool, as_json: bool) -> Display:
     return Screen(job.tally.hashing, job.tally.sending)
 
 
-def _write_end(job: Job, seconds: float, *, as_json: bool) -> None:
+def _voices(display: Display) -> tuple[Callable[[str], object] | None, Callable[[str], object]]:
+    """Return how to say what is waited for, once and as a line that stays for a while."""
+    if isinstance(display, Screen):
+        return display.remark, display.status
+    return None, lambda _: None
+
+
+def _write_end(job: Job, seconds: float, *, quiet: bool, as_json: bool) -> None:
+    if quiet and sys.stdout.isatty():
+        return
     if as_json:
         write_json(job.summary(seconds))
         return
-    click.echo(f"device\t{job.device_id}\nrecord\t{job.record_id}")
-    _write_left_out(left_out_text(job.left_out))
+    if not quiet:
+        click.echo(f"device\t{job.device_id}\nrecord\t{job.record_id}")
+        _write_left_out(left_out_text(job.left_out))
     click.echo(f"done\t{job.tally.summary(seconds)}")
 
 
@@ -319,7 +370,7 @@ def _stopped_text(job: Job, *, as_json: bool) -> str:
 
 
 @contextmanager
-def _telling_of_the_journal(*, as_json: bool) -> Iterator[None]:
+def _telling_of_the_journal(job: Job, *, as_json: bool) -> Iterator[None]:
     """Say afterwards what was wrong with the journal: nobody would look into a log for it."""
     heard: list[logging.LogRecord] = []
     logger = logging.getLogger(_JOURNAL_LOG)
@@ -330,6 +381,7 @@ def _telling_of_the_journal(*, as_json: bool) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+        job.forgetful = job.forgetful or bool(heard)
         for record in heard:
             write_warning(printable(record.getMessage()), as_json=as_json)
 

@@ -8,7 +8,7 @@ import click
 
 from koodrive_async.cli.known_settings import PROXY_OF_ENVIRONMENT, SETTINGS
 from koodrive_async.cli.machine import this_machine
-from koodrive_async.config import Limits
+from koodrive_async.config import Limits, RetryPolicy
 from koodrive_async.upload.journal import default_path
 
 
@@ -26,6 +26,7 @@ def default_values() -> dict[str, object]:
         "journal": default_path(),
         "verify": False,
         "wait": 0.0,
+        "outage": RetryPolicy().outage,
     }
     with suppress(click.UsageError):  # a machine without a stable id has to be told one
         machine = this_machine()

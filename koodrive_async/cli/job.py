@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import attrs
+from anyio import to_thread
 
+from koodrive_async.cli.own_records import find_left
 from koodrive_async.cli.report import Report
 from koodrive_async.cli.resuming import named
 from koodrive_async.cli.rules import left_out_facts
 from koodrive_async.cli.uploading import Tally, upload_path
 from koodrive_async.cli.wording import count_text
 from koodrive_async.errors import KooDriveError
+from koodrive_async.models import RecordStatus
 from koodrive_async.tasks import task_group
 from koodrive_async.upload import Totals
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from koodrive_async.backup import BackupSession
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
     from koodrive_async.models import Module
     from koodrive_async.upload import Events
     from koodrive_async.upload.tree import LeftOut, TreeRules
+
+_MOST_LEFT: Final = 20
+"""Records that are looked at, one call for each."""
 
 PROGRESS_EVERY: Final = 1.0
 """Seconds between two words on progress, for those who read them one by one."""
@@ -46,6 +53,8 @@ class Job:
     :ivar again: Returns the command as it was given, with more options.
     :ivar forgetful: Whether there is no journal that would know the record by its path.
     :ivar goes_on: Whether the record is one that another run has begun.
+    :ivar journal: The journal; None for none.
+    :ivar left: Unfinished records that earlier runs of the same have left.
     """
 
     path: Path
@@ -59,6 +68,8 @@ class Job:
     again: Callable[..., str]
     forgetful: bool = False
     goes_on: bool = False
+    journal: Path | None = None
+    left: Sequence[str] = ()
     device_id: str | None = None
     record_id: str | None = None
     tally: Tally = attrs.field(factory=Tally)
@@ -75,7 +86,8 @@ class Job:
             machine = self.machine
             device = await drive.devices.bind(machine.code, machine.name, machine.os)
             self.device_id = device.device_id
-            self.forgetful = drive.journal_path is None
+            self.journal = drive.journal_path
+            self.forgetful = self.journal is None
             record_id = await self._record_to_resume(drive, device.device_id, voice)
             self.goes_on = record_id is not None
             try:
@@ -89,6 +101,7 @@ class Job:
                 await report.tell_withheld(error)
                 raise
             await report.tell_withheld()
+            self.left = await self._look_for_left(drive, device.device_id)
 
     def summary(self, seconds: float) -> dict[str, object]:
         """Return what happened for JSON."""
@@ -138,6 +151,16 @@ class Job:
         if found is not None:
             self.record_id = found.record_id
         return self.record_id
+
+    async def _look_for_left(self, drive: KooDrive, device_id: str) -> Sequence[str]:
+        find = partial(find_left, self.journal, device_id, self.module, self.root)
+        left = []
+        for saved in (await to_thread.run_sync(find, abandon_on_cancel=True))[:_MOST_LEFT]:
+            # the journal does not learn what other machines have ended; and this is but a remark
+            with suppress(KooDriveError):
+                if (await drive.records.get(saved.record_id)).status is RecordStatus.NEW:
+                    left.append(saved.record_id)
+        return left
 
     async def _upload(
         self, session: BackupSession, display: Display, voice: Voice, report: Report

@@ -445,6 +445,9 @@ BACKUP: Final = (
     ),
     Setting(name="verify", takes="true or false", check=_flag, from_text=_flag_of, default="false"),
     Setting(name="wait", takes="seconds from 0, or a time such as 5m", check=_seconds, default="0"),
+    Setting(
+        name="outage", takes="seconds from 0, or a time such as 2h", check=_seconds, default="15m"
+    ),
 )
 """Options of commands that somebody may want to set once."""
 

@@ -13,10 +13,11 @@ from koodrive_async.cli.options import module_option
 from koodrive_async.cli.output import Field, as_object, name_of, quiet_option, write_items
 from koodrive_async.cli.running import run
 from koodrive_async.cli.settings import connect
+from koodrive_async.cli.wording import count_text
 from koodrive_async.models import RecordStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from koodrive_async.client import KooDrive
     from koodrive_async.models import BackupFile, BackupRecord, BoundDevice, Module
@@ -63,20 +64,39 @@ _DEVICES: Final[Sequence[Field[BoundDevice]]] = (
 @click.command()
 @module_option("Records of this module.")
 @click.option("--device", "device_id", metavar="DEVICE", help="Records of this device only.")
+@click.option("--unfinished", is_flag=True, help="Only records that interrupted backups have left.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than so many.")
 @quiet_option
 @json_option
 def records(
-    *, module: Module, device_id: str | None, limit: int | None, quiet: bool, as_json: bool
+    *,
+    module: Module,
+    device_id: str | None,
+    unfinished: bool,
+    limit: int | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """List backup records, newest first.
 
     Anywhere but on a terminal: record id, status (unfinished or completed), creation, end and
     device id, separated by tabs; a dash stands for what the service does not say. With --json each
     record is an object on a line of its own: record_id, status, created, ended, device_id, module,
-    properties.
+    properties. How many of those listed are unfinished, and what to do with them, is said on
+    standard error; --json and --quiet leave that out.
     """
-    run(partial(_records, connect(), module, device_id, limit, quiet=quiet, as_json=as_json))
+    find = _unfinished if unfinished else _records
+    count = run(partial(find, connect(), module, device_id, limit, quiet=quiet, as_json=as_json))
+    if count and not quiet and not as_json:
+        click.echo(_unfinished_text(count), err=True)
+
+
+def _unfinished_text(count: int) -> str:
+    records, are = count_text(count, "record"), "is" if count == 1 else "are"
+    return (
+        f"{records} {are} unfinished: koodrive backup PATH --resume goes on with the newest of "
+        "PATH, koodrive delete RECORD... removes what is not wanted"
+    )
 
 
 @click.command()
@@ -113,10 +133,33 @@ async def _records(
     *,
     quiet: bool,
     as_json: bool,
-) -> None:
+) -> int:
+    count = 0
+
+    def see(items: Sequence[BackupRecord]) -> None:
+        nonlocal count
+        count += sum(record.status is RecordStatus.NEW for record in items)
+
     async with drive:
         found = drive.records.list(module, device_id)
-        await _show_pages(_RECORDS, found, limit, quiet=quiet, as_json=as_json)
+        await _show_pages(_RECORDS, found, limit, quiet=quiet, as_json=as_json, see=see)
+    return count
+
+
+async def _unfinished(
+    drive: KooDrive,
+    module: Module,
+    device_id: str | None,
+    limit: int | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    async with drive:
+        found = (await drive.records.unfinished(module, device_id))[:limit]
+        if not quiet:
+            await _show(_RECORDS, found, as_json=as_json)
+    return len(found)
 
 
 async def _files(drive: KooDrive, record_id: str, *, quiet: bool, as_json: bool) -> None:
@@ -137,6 +180,7 @@ async def _show_pages(
     *,
     quiet: bool,
     as_json: bool,
+    see: Callable[[Sequence[T]], object] = lambda _: None,
 ) -> None:
     # page by page: a record may have a million files, and whoever reads may want only a few
     shown = 0
@@ -145,6 +189,7 @@ async def _show_pages(
             return  # that the service gives it out is all there is to know
         items = page.items[: limit and limit - shown]
         shown += len(items)
+        see(items)
         if items:
             await _show(fields, items, as_json=as_json)
         if shown == limit:

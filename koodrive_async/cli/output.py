@@ -176,13 +176,21 @@ def _table(columns: Sequence[Field[Any]], rows: Sequence[Sequence[str]]) -> Tabl
 
 def quiet_option(command: Any) -> Any:
     """Give a command ``--quiet``, as its argument ``quiet``."""
+    return quiet_option_of(_NOTHING_BUT_ERRORS)(command)
+
+
+def quiet_option_of(purpose: str) -> Callable[[Any], Any]:
+    """Return the option ``--quiet`` of a command that writes something in spite of it.
+
+    :param purpose: What it means there.
+    """
     return click.option(
         "--quiet",
         "-q",
         is_flag=True,
         callback=lambda ctx, _, wanted: wanted or bool(ctx.meta.get(_QUIET)),
-        help=_NOTHING_BUT_ERRORS,
-    )(command)
+        help=purpose,
+    )
 
 
 def quiet_in_front() -> click.Option:

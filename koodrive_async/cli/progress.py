@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _EVERY: Final = 0.2
+
+_STATUS_FOR: Final = 8.0
+"""Seconds: a wait is shown again before that."""
 
 
 @attrs.define(kw_only=True)
@@ -54,8 +56,9 @@ class Screen:
 
     def __init__(self, *meters: Meter) -> None:
         self._view: LiveView | None = None
+        self._meters = _Meters(meters)
         if sys.stderr.isatty():
-            view = LiveView(Console(stderr=True, highlight=False), _Meters(meters).look)
+            view = LiveView(Console(stderr=True, highlight=False), self._meters.look)
             if view.is_possible:
                 self._view = view
                 self._painter = Painter(view, every=_EVERY)
@@ -84,12 +87,15 @@ class Screen:
             await to_thread.run_sync(write, abandon_on_cancel=True)
 
     def remark(self, text: str) -> None:
-        """Write a line to standard error, soon and without waiting for a reader."""
+        """Write a line to standard error. It may block, but for the bars."""
         if self._view is not None:
             self._view.say(text)
         else:
-            write = partial(click.echo, text, err=True)
-            threading.Thread(target=write, daemon=True).start()
+            click.echo(text, err=True)
+
+    def status(self, text: str) -> None:
+        """Show a line below the bars, for some seconds; to a person only."""
+        self._meters.status = text, time.monotonic() + _STATUS_FOR
 
     def __enter__(self) -> Self:
         if self._view is not None:
@@ -107,13 +113,21 @@ class Screen:
 
 
 class _Meters:
-    """Meters as bars, with their speeds; looked at by the thread that draws."""
+    """Meters as bars, with their speeds; looked at by the thread that draws.
+
+    :ivar status: A line below them, and the time until which it holds.
+    """
 
     def __init__(self, meters: tuple[Meter, ...]) -> None:
         self._meters = [(meter, Speed()) for meter in meters]
+        self.status: tuple[str, float] = "", 0.0
 
     def look(self) -> Bars:
-        return Bars(bars=[_bar(meter, speed) for meter, speed in self._meters if meter.started])
+        line, until = self.status
+        return Bars(
+            bars=[_bar(meter, speed) for meter, speed in self._meters if meter.started],
+            line=line if time.monotonic() < until else "",
+        )
 
 
 def _bar(meter: Meter, speed: Speed) -> Bar:

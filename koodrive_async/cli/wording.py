@@ -22,7 +22,14 @@ from koodrive_async.errors import (
     UntrustedCertificate,
 )
 from koodrive_async.transport.plain_http import ALLOW_PLAIN_HTTP, ALLOW_PLAIN_PART_URLS
-from koodrive_async.wording import count_text, in_zone, moment_text, printable, size_text
+from koodrive_async.wording import (
+    count_text,
+    in_zone,
+    moment_text,
+    printable,
+    size_text,
+    time_text,
+)
 
 __all__ = [
     "count_text",
@@ -33,11 +40,15 @@ __all__ = [
     "reason",
     "size_text",
     "speed_text",
+    "time_text",
 ]
 
 REFUSED: Final = "koodrive_async.refused"
 """Where a command says what helps when the service refuses its credentials."""
 
+
+HELD: Final = "koodrive_async.held"
+"""Where a command says which process holds the lock that it did not get."""
 
 ADRIFT: Final = "the working folder of the command has been removed: name files by absolute paths"
 _PLAIN: Final = re.compile(rf"\b({ALLOW_PLAIN_HTTP}|{ALLOW_PLAIN_PART_URLS})=\('([^']+)',\)")
@@ -52,9 +63,9 @@ _HINTS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (
         LockRefused,
         (
-            "somebody else is backing up, or a backup that was killed elsewhere, or had no "
-            "journal, has left its lock behind; --wait SECONDS waits, and 10 minutes after it was "
-            "last heard of it is free by itself"
+            "another client is backing up, or one that was killed elsewhere, or had no journal, "
+            "has left its lock behind; --wait SECONDS waits, and 10 minutes after its last renewal "
+            "it is free by itself"
         ),
     ),
     (AuthenticationError, "koodrive login takes other credentials, koodrive doctor checks them"),
@@ -128,8 +139,9 @@ def _without_class(error: BaseException) -> str:
 def hint(error: BaseException) -> str | None:
     """Return what may help against it, in one line; None when nothing is known to."""
     context = click.get_current_context(silent=True)
-    if isinstance(error, AuthenticationError) and context and REFUSED in context.meta:
-        return str(context.meta[REFUSED])
+    for kind, key in ((AuthenticationError, REFUSED), (LockRefused, HELD)):
+        if isinstance(error, kind) and context and key in context.meta:
+            return str(context.meta[key])
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f"see {error.ctx.command_path} --help"
     if isinstance(own := getattr(error, "hint", None), str):

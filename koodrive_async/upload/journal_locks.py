@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import suppress
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -13,14 +14,15 @@ import attrs
 from koodrive_async.errors import RecordInUse
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from filelock import BaseFileLock
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 _PATIENCE: Final = 0.2
 """Seconds to try for: another process may just be looking whether a record is in use."""
+
+_LOCKS: Final = Path("/proc/locks")
+"""Where Linux says which process holds which lock."""
 
 _KEPT: Final = 30 * 86400.0
 """Seconds after which the file of a lock that nobody holds is removed."""
@@ -96,6 +98,10 @@ class RecordLocks:
         """Whether this or any other process is at a record."""
         return (account, record_id) in self._held or _is_locked(self._file(account, record_id))
 
+    def process_at(self, account: str, record_id: str) -> int | None:
+        """Return the id of the process that is at a record; None where the system says none."""
+        return _process_that_locks(self._file(account, record_id))
+
     def is_abandoned(self, account: str, record_id: str) -> bool:
         """Whether somebody was at a record who certainly is no more."""
         if (account, record_id) in self._held:
@@ -118,6 +124,17 @@ class RecordLocks:
 def locks_of(path: Path) -> Path:
     """Return the folder beside a journal that its locks are in."""
     return path.with_name(f"{path.name}.locks")
+
+
+def _process_that_locks(file: Path) -> int | None:
+    with suppress(OSError, ValueError):
+        inode = file.stat().st_ino
+        for line in _LOCKS.read_text(encoding="ascii").splitlines():
+            # "1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF"; the device's number may be another
+            number, kind, _, _, pid, place, *_ = line.split()
+            if number and kind == "FLOCK" and place.rpartition(":")[2] == str(inode):
+                return int(pid) if int(pid) > 0 else None
+    return None
 
 
 def _is_locked(file: Path) -> bool:

@@ -263,6 +263,7 @@ SAMPLES = {
     "exclude_from": "/rules",
     "verify": "Yes",
     "wait": "5M",
+    "outage": "2H",
 }
 
 
@@ -276,6 +277,7 @@ def test_a_variable_has_no_space_around_its_value_and_words_have_no_case(name):
         "journal",
         "verify",
         "wait",
+        "outage",
         "truststore",
     }
     plain = sample.lower() if has_case or name == "proxy" else sample

@@ -68,7 +68,7 @@ def test_demo_survives_faults_on_the_way_there(invoke, tree):
     [
         ("reset=middle:object.get:times=1", "its download failed ("),
         ("error=403:object.get:times=1", "its download failed (HTTP 403)"),
-        ("error=400:files.create:times=1,code=13000102", "it was not backed up ("),
+        ("error=400:files.create:times=1,code=13000308", "it was not backed up ("),
     ],
 )
 def test_demo_names_a_file_that_did_not_make_it(invoke, tmp_path, fault, problem):

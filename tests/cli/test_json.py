@@ -20,7 +20,7 @@ from koodrive_async.testing import connect
 from tests.cli.test_audience import all_commands, arguments_of
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-REFUSED = Fault("error", "files.create", status=400, code="13000102", msg="no", times=1)
+REFUSED = Fault("error", "files.create", status=400, code="13000308", msg="no", times=1)
 
 
 def lines(text):
@@ -131,7 +131,7 @@ def test_a_backup_tells_of_its_record_each_file_and_the_end(call, tree, koodrive
         "文档/说明.txt",
     }
     (failed,) = [file for file in files if file["event"] == "failed"]
-    assert failed["error"]["code"] == "13000102"
+    assert failed["error"]["code"] == "13000308"
     assert failed["error"]["status"] == 400
     finished = [file for file in files if file["event"] == "finished"]
     assert len(finished) == 3
@@ -171,7 +171,7 @@ def test_progress_is_told_between_the_files_and_never_after_the_end(invoke, tree
     assert progress[-1]["expected"] in {None, 9 * 2**20 + 1 + 15_006}
     assert events[-1]["event"] == "done"
     quiet = invoke("backup", tree, "--json", "--quiet")
-    assert (quiet.stdout, quiet.stderr) == ("", "")
+    assert (json.loads(quiet.stdout)["event"], quiet.stderr) == ("done", "")
 
 
 @pytest.mark.usefixtures("environment")
@@ -186,7 +186,7 @@ def test_progress_is_told_also_when_nothing_moves(start, tree, koodrive_emulator
 def test_quiet_leaves_errors_only(call, tree, koodrive_emulator):
     koodrive_emulator.faults.add(REFUSED)
     done = call("backup", tree, "--json", "--quiet")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, json.loads(done.stdout)["failed"]) == (1, 1)
     failed, end = lines(done.stderr)
     assert failed["event"] == "failed"
     assert end["error"]["type"] == "Failed"
@@ -298,7 +298,7 @@ def test_the_demo_is_one_object(invoke, tree):
 
 
 def test_the_demo_names_what_is_not_equal(invoke, tree):
-    done = invoke("demo", tree, "--json", "--fault", "error=400:files.create:times=1,code=13000102")
+    done = invoke("demo", tree, "--json", "--fault", "error=400:files.create:times=1,code=13000308")
     (found,) = lines(done.stdout)
     assert done.exit_code == 1
     assert found["equal"] == 4
@@ -351,7 +351,7 @@ def test_warnings_of_signing_in_are_objects(call, koodrive_emulator, tmp_path, m
 @pytest.mark.usefixtures("environment")
 def test_options_of_all_commands_stand_in_front_or_behind(invoke, tree, koodrive_emulator):
     assert json.loads(invoke("--json", "devices").stdout) == {"devices": []}
-    assert invoke("--quiet", "backup", tree).output == ""
+    assert invoke("--quiet", "backup", tree).output.startswith("done\t")
     assert json.loads(invoke("--json", "devices").stdout)["devices"]
     place = ("--endpoint", koodrive_emulator.url.replace("127.0.0.1", "localhost"))
     shown = invoke("--profile", "", *place, "config", "explain", "--json").stdout

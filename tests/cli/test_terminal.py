@@ -62,7 +62,7 @@ def test_a_backup_shows_its_progress_and_then_only_its_result(on_terminal, tree)
 
 def test_failures_show_above_the_bars(on_terminal, tree, koodrive_emulator):
     koodrive_emulator.faults.add(
-        Fault("error", "files.create", status=400, code="13000102", times=1)
+        Fault("error", "files.create", status=400, code="13000308", times=1)
     )
     code, written = on_terminal("backup", tree)
     assert code == 1

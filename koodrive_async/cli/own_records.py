@@ -1,0 +1,130 @@
+"""What the journal of this machine knows of records: who is at them, and which were left."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from koodrive_async.cli.wording import printable
+from koodrive_async.errors import RecordInUse
+from koodrive_async.upload.journal_locks import RecordLocks, locks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from koodrive_async.models import Module
+    from koodrive_async.upload.journal_entries import SavedRecord
+    from koodrive_async.upload.journal_store import JournalStore
+
+ANOTHER_CLIENT: Final = "another client holds it, or has left it behind"
+"""What is said of a holder that is not known."""
+
+
+@attrs.frozen
+class Holder:
+    """A process of this machine that writes a record.
+
+    :ivar pid: Its id; None where the system does not say.
+    :ivar root: What it backs up; None where it was not noted.
+    """
+
+    pid: int | None
+    root: str | None
+
+    def __str__(self) -> str:
+        process = "another process" if self.pid is None else f"process {self.pid}"
+        what = "" if self.root is None else f" {printable(self.root)}"
+        return f"{process} of this machine is backing up{what}"
+
+
+def find_holder(journal: Path | None, device_id: str | None, module: Module) -> Holder | None:
+    """Return the process of this machine that is at a record of a device. It blocks.
+
+    :param journal: The journal that both have.
+    :param device_id: Device ids are those of one user, whose lock it is.
+    :returns: None when there is no such process: another machine holds the lock, or a process
+        that has another journal.
+    """
+    if journal is None or device_id is None:
+        return None
+    locks = RecordLocks(locks_of(journal))
+    for record in _records(journal, device_id, module):
+        if locks.is_taken(record.account, record.record_id):
+            return Holder(locks.process_at(record.account, record.record_id), record.root)
+    return None
+
+
+def find_left(journal: Path | None, device_id: str, module: Module, root: str) -> list[SavedRecord]:
+    """Return the records of a folder that were begun, and that no process is at. It blocks.
+
+    The service may have ended or deleted them meanwhile.
+    """
+    if journal is None:
+        return []
+    locks = RecordLocks(locks_of(journal))
+    return [
+        record
+        for record in _records(journal, device_id, module)
+        if record.root == root and not locks.is_taken(record.account, record.record_id)
+    ]
+
+
+def find_saved(journal: Path | None, record_ids: Iterable[str]) -> dict[str, SavedRecord]:
+    """Return what the journal has of records, by their ids. It blocks.
+
+    :raises RecordInUse: A process of this machine is at one of them.
+    """
+    if journal is None:
+        return {}
+    locks = RecordLocks(locks_of(journal))
+    saved = {each.record_id: each for each in _all_records(journal)}
+    found = {each: saved[each] for each in record_ids if each in saved}
+    for each in found.values():
+        if locks.is_taken(each.account, each.record_id):
+            raise RecordInUse(each.record_id)
+    return found
+
+
+def forget_saved(journal: Path | None, records: Iterable[SavedRecord]) -> None:
+    """Forget records that are gone. It blocks; where the journal cannot be written nothing is."""
+    if journal is None or not journal.exists():
+        return
+    locks = RecordLocks(locks_of(journal))
+    with suppress(*_unusable()), _transaction(journal) as store:
+        for each in records:
+            store.forget_record(each.account, each.record_id)
+            locks.remove(each.account, each.record_id)
+
+
+def _records(journal: Path, device_id: str, module: Module) -> list[SavedRecord]:
+    return [
+        each
+        for each in _all_records(journal)
+        if (each.device_id, each.module) == (device_id, module.value)
+    ]
+
+
+def _all_records(journal: Path) -> list[SavedRecord]:
+    with suppress(*_unusable()):
+        if journal.exists():
+            with _transaction(journal) as store:
+                return [each.record for each in store.overview()]
+    return []
+
+
+def _transaction(journal: Path) -> AbstractContextManager[JournalStore]:
+    from koodrive_async.upload.journal_file import transaction  # noqa: PLC0415 - with SQLite
+
+    return transaction(journal)
+
+
+def _unusable() -> tuple[type[Exception], ...]:
+    import sqlite3  # noqa: PLC0415 - only here
+
+    from koodrive_async.upload.journal_file import Unusable  # noqa: PLC0415 - with SQLite
+
+    return OSError, NotImplementedError, sqlite3.Error, Unusable

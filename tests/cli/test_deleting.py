@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from koodrive_async.emulator import Fault
+from tests.cli.talking import talk
+
+FULL = Fault("error", "files.create", status=400, code="13000311")
+
+
+@pytest.fixture
+def left(invoke, tree, koodrive_emulator, kept_journal):
+    """Two records that interrupted backups have left."""
+    assert kept_journal is not None
+    koodrive_emulator.faults.add(FULL)
+    for _ in range(2):
+        assert invoke("backup", tree).exit_code == 4
+    koodrive_emulator.faults.clear()
+    return [record.record_id for record in koodrive_emulator.records()]
+
+
+def test_records_that_were_left_are_listed_and_can_be_deleted(
+    invoke, tree, left, koodrive_emulator
+):
+    assert invoke("backup", tree / "empty.txt").exit_code == 0
+    listed = invoke("records")
+    assert len(listed.stdout.splitlines()) == 3
+    assert listed.stderr.startswith("2 records are unfinished: koodrive backup PATH --resume")
+    only = invoke("records", "--unfinished")
+    assert {line.split("\t")[0] for line in only.stdout.splitlines()} == set(left)
+    assert invoke("records", "--unfinished", "--limit", "1").stdout.count("\n") == 1
+    assert invoke("records", "--json").stderr == ""
+    done = invoke("delete", *left, "--yes")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == left
+    (kept,) = koodrive_emulator.records()
+    assert kept.status == 1
+    assert koodrive_emulator.locks() == ()
+    assert invoke("journal").stdout == ""
+    assert invoke("records").stderr == ""
+    assert "no unfinished record" in invoke("backup", tree, "--resume").stdout
+
+
+def test_what_is_completed_is_deleted_only_by_name_of_that(invoke, tree, left, koodrive_emulator):
+    assert invoke("backup", tree / "empty.txt").exit_code == 0
+    (record,) = [each.record_id for each in koodrive_emulator.records() if each.status == 1]
+    done = invoke("delete", left[0], record, "--yes")
+    assert done.exit_code == 1
+    assert f"error: record {record}, begun " in done.stderr
+    assert "is completed; hint: --completed deletes it" in done.stderr
+    assert len(koodrive_emulator.records()) == 3  # all or nothing was asked for
+    done = invoke("delete", record, "--yes", "--completed", "--json")
+    assert json.loads(done.stdout) == {"deleted": [record], "failed": []}
+    assert len(koodrive_emulator.records()) == 2
+
+
+def test_nothing_is_deleted_without_a_yes(invoke, start, left, koodrive_emulator):
+    done = invoke("delete", left[0])
+    assert done.exit_code == 2
+    assert "--yes deletes without a question" in done.stderr
+    assert invoke("delete", left[0], "12345", "--yes").exit_code == 4
+    with talk(start, "delete", left[0]) as talking:
+        talking.wait_for(f"record {left[0]}, begun 2")
+        talking.answer("Delete 1 record and every file there for good? [y/N]: ", "")
+        talking.wait_for("error: nothing was deleted")
+    assert len(koodrive_emulator.records()) == 2
+    with talk(start, "delete", left[0]) as talking:
+        talking.answer("for good? [y/N]: ", "y")
+        assert talking.end() == 0
+    assert [record.record_id for record in koodrive_emulator.records()] == left[1:]
+
+
+def test_a_record_that_is_being_written_is_not_deleted(
+    invoke, start, tree, koodrive_emulator, kept_journal
+):
+    assert kept_journal is not None
+    koodrive_emulator.faults.add(Fault("bandwidth", "part.put", bytes_per_second=1000))
+    with start("backup", tree):
+        assert koodrive_emulator.seen.wait_active("part.put")
+        (record,) = koodrive_emulator.records()
+        done = invoke("delete", record.record_id, "--yes")
+        assert done.exit_code == 1
+        assert record.record_id in done.stderr
+        assert len(koodrive_emulator.records()) == 1
+
+
+def test_the_lock_of_a_killed_backup_holds_no_deleting_up(
+    invoke, start, tree, koodrive_emulator, kept_journal
+):
+    assert kept_journal is not None
+    koodrive_emulator.faults.add(Fault("bandwidth", "part.put", bytes_per_second=1000))
+    with start("backup", tree) as process:
+        assert koodrive_emulator.seen.wait_active("part.put")
+        process.kill()
+        process.wait()
+    (record,) = koodrive_emulator.records()
+    assert len(koodrive_emulator.locks()) == 1
+    assert invoke("delete", record.record_id, "--yes").exit_code == 0
+    assert (koodrive_emulator.records(), koodrive_emulator.locks()) == ((), ())
