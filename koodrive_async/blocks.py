@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 import anyio
 
@@ -60,6 +60,12 @@ class OpenBlocks:
         for block in reversed(tuple(self._open)):
             if block.task is task and not block.is_part:
                 await block.end_here()
+
+    async def abandon_of(self, task: asyncio.Task[Any] | None) -> None:
+        """Give up the blocks of a task that has ended without leaving them."""
+        for block in tuple(reversed(self._open)):
+            if block.task is task:
+                await block.abandon()
 
     async def end_all(self) -> None:
         """Cancel the blocks of other tasks, and wait until they have ended.
@@ -137,10 +143,7 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
                 raise ClientClosed(self._closed)
             return None
         if asyncio.current_task() is not self.task:
-            raise ClientClosed(
-                f"a {self._what} is left in the task that has entered it: it stays open, until "
-                "that task leaves it or the client is closed"
-            )
+            await self._leave_elsewhere()
         try:
             swallowed = await self._manager.__aexit__(kind, error, traceback)
         except BaseException as raised:
@@ -170,11 +173,19 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
 
     async def abandon(self) -> None:
         """Do what must not be left undone of a block that cannot be ended."""
-        logger.warning("a %s was never left, although its client is closed", self._what)
+        logger.warning("a %s was not left in the task that has entered it", self._what)
         self._blocks.discard(self)
         self.ended.set()
         if self._at_worst is not None:
             await self._at_worst()
+
+    async def _leave_elsewhere(self) -> NoReturn:
+        """Refuse to be left by another task, whose cancel scopes are not those of the block."""
+        must = f"a {self._what} is left in the task that has entered it"
+        if self.task is None or not self.task.done():
+            raise ClientClosed(f"{must}: it stays open until that leaves it, or the client closes")
+        await self._blocks.abandon_of(self.task)
+        raise ClientClosed(f"{must}, which has ended: its lock was given back, nothing else done")
 
     @property
     def _closed(self) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from inspect import isawaitable
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from koodrive_async.errors import ApiError, AuthenticationError, LockLost
+from koodrive_async.errors import ApiError, AuthenticationError, InvalidArgument, LockLost
 from koodrive_async.resources.refusals import (
     as_kind,
     may_be_of_the_credentials,
@@ -66,6 +67,7 @@ class Lease:
         :param write: Makes the awaitable; called once more each time it is begun again.
         :returns: What the write returns.
         :raises LockLost: The lock is lost for good; nothing more is written.
+        :raises InvalidArgument: ``write`` returned nothing that can be awaited.
         :raises AuthenticationError: The write was refused for the credentials.
 
         Whatever else the write raises is raised as it is. Cancelling the caller cancels the write.
@@ -98,7 +100,7 @@ class Lease:
         cancelling = task.cancelling() if task else 0
         with anyio.CancelScope() as scope, self._keeper.writing(scope):
             try:
-                return await write()
+                return await _awaitable(write())
             except Exception:
                 # how a write ends that was stopped is no news of the write
                 if not scope.cancel_called:
@@ -110,6 +112,12 @@ class Lease:
 
     def __repr__(self) -> str:
         return f"Lease(lock_id={self.lock_id!r}, expires_at={self.expires_at:.0f})"
+
+
+def _awaitable(given: Awaitable[T]) -> Awaitable[T]:
+    if not isawaitable(given):
+        raise InvalidArgument("write: an async function, which this one is not")
+    return given
 
 
 class _InterruptedError(Exception):

@@ -177,15 +177,17 @@ class Locks:
             keeper.check()
         except BaseException:
             keeper.end(_ENDED)
-            with anyio.move_on_after(self._timeouts.cleanup, shield=True):
-                await self._give_back(keeper.lock_id, lost=keeper.gone)
+            if held:  # or it was given back already, since this took too long
+                with anyio.move_on_after(self._timeouts.cleanup, shield=True):
+                    await self._give_back(keeper.lock_id, lost=keeper.gone)
             raise
         keeper.end(_ENDED)
         await self._see_through(partial(self._give_back, keeper.lock_id))
 
     async def _give_up(self, held: list[Keeper]) -> None:
         """Give a lock back whose block cannot be ended."""
-        for keeper in held:
+        while held:
+            keeper = held.pop()
             keeper.end(_ENDED)
             with anyio.move_on_after(self._timeouts.cleanup, shield=True):
                 await self._give_back(keeper.lock_id, lost=keeper.gone)

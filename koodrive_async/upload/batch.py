@@ -328,6 +328,9 @@ def check_sources(sources: object) -> None:
             f"sources: a list of sources, not one {kind}: put it into a list, or give it to "
             "upload()"
         )
+    if callable(getattr(sources, "read", None)):  # would be taken for a list of its lines
+        kind = type(sources).__name__
+        raise InvalidArgument(f"sources: a list of sources, not one {kind}: put it into a list")
     if not isinstance(sources, Iterable | AsyncIterable):
         kind = type(sources).__name__
         raise InvalidArgument(f"sources: an iterable of sources, which a {kind} is not")

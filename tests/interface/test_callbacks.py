@@ -191,6 +191,12 @@ async def test_a_token_function_that_is_plain_is_refused_by_name(scripted):
     assert "secret" not in str(caught.value)
 
 
+async def test_a_write_under_a_lock_that_is_plain_is_refused_by_name(drive):
+    async with drive.locks.hold(Module.FOLDER) as lease:
+        with pytest.raises(InvalidArgument, match="write: an async function"):
+            await lease.run(lambda: None)
+
+
 async def test_a_proof_function_that_is_plain_is_refused_by_name(client):
     file = NewBackupFile(
         file_name="a",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import itertools
 import threading
 from pathlib import Path
@@ -242,9 +243,13 @@ async def test_a_closed_batch_has_nothing_running(session, koodrive_emulator, ma
     session.complete_anyway()
 
 
-@pytest.mark.parametrize("source", ["ab", b"ab", Path("ab")])
+@pytest.mark.parametrize(
+    "source",
+    ["ab", b"ab", Path("ab"), io.BytesIO(b"a\nb"), asyncio.StreamReader, UploadItem(source=b"ab")],
+)
 async def test_one_source_is_not_taken_for_many(session, source):
-    with pytest.raises(InvalidArgument, match="into a list"):
+    source = source() if isinstance(source, type) else source
+    with pytest.raises(InvalidArgument, match=r"^sources: "):
         session.upload_many(source)
 
 

@@ -220,6 +220,17 @@ async def test_a_session_whose_task_has_ended_without_leaving_it_gives_its_lock_
     assert koodrive_emulator.locks() == ()
 
 
+async def test_leaving_a_session_whose_task_has_ended_gives_its_lock_back(koodrive_emulator):
+    # as fixtures of some plugins do, which begin and end in tasks of their own
+    async with connect(koodrive_emulator) as drive:
+        device = await drive.devices.bind("machine")
+        session = drive.backup(device.device_id, Module.FOLDER)
+        await asyncio.create_task(session.__aenter__())
+        with pytest.raises(ClientClosed, match="which has ended: its lock was given back"):
+            await session.__aexit__(None, None, None)
+        assert koodrive_emulator.locks() == ()
+
+
 async def test_a_session_is_left_in_the_task_that_has_entered_it(koodrive_emulator):
     async with connect(koodrive_emulator) as drive:
         device = await drive.devices.bind("machine")
