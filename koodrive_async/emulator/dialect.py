@@ -117,6 +117,7 @@ class Dialect:
     created_parts: Literal["all", "reversed", "first-only", "none"] = "all"
     part_urls_at_once: Literal["unlimited", "5"] = "unlimited"
     complete_part_urls: Literal["refused", "given"] = "refused"
+    forgotten_upload: Literal["gone", "entry-stays"] = "gone"
     completed_file: Literal["0", "13000401", "13000402", "13000901"] = "0"
 
     # --- presigned URLs ---------------------------------------------------------------------

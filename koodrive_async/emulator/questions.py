@@ -58,6 +58,7 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "created_parts": "For which parts does createBackupFile give URLs, and in which order?",
     "part_urls_at_once": "How many parts may uploadUrl be asked for at once?",
     "complete_part_urls": "Does uploadUrl give URLs for parts of a complete file?",
+    "forgotten_upload": "Is a file gone whose upload was forgotten, or does its entry stay?",
     "completed_file": "Which code has completeFile for a file that is complete?",
     "signed_headers": "Which headers does a part URL sign?",
     "url_life": "How long does a presigned URL hold, in seconds?",

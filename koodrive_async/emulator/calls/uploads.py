@@ -35,7 +35,9 @@ def part_urls(call: Call) -> Mapping[str, Any]:
     """uploadUrl: fresh URLs for known parts, and for parts that were not declared before."""
     dialect = call.service.dialect
     file = _file(call)
-    if file is None or (file["completed"] is not None and dialect.complete_part_urls == "refused"):
+    if file is None or not file["upload_id"]:
+        raise _no_upload()
+    if file["completed"] is not None and dialect.complete_part_urls == "refused":
         raise _no_upload()
     rows = call.service.store.rows(
         "SELECT * FROM parts WHERE file_id = ? ORDER BY number", file["file_id"]
@@ -70,7 +72,7 @@ def complete(call: Call) -> Mapping[str, Any]:
     A file that fails stays open, so that a part can be sent again.
     """
     file = _file(call)
-    if file is None:
+    if file is None or not file["upload_id"]:
         raise _no_upload()
     if file["completed"] is not None:
         return _complete_already(call)
@@ -104,7 +106,10 @@ def download_urls(call: Call) -> Mapping[str, Any]:
 
 
 def forget_upload(service: Service, file_id: str, user_id: str) -> None:
-    """Forget an upload that is not complete, with its name and its parts, as if it never began."""
+    """Forget an upload that is not complete, with its parts.
+
+    Its name goes as well, as if it never began; in some dialects the entry of the file stays.
+    """
     store = service.store
     blob: str | None = store.value(
         "SELECT object_key FROM files WHERE file_id = ? AND user_id = ? AND completed IS NULL",
@@ -115,7 +120,10 @@ def forget_upload(service: Service, file_id: str, user_id: str) -> None:
         return
     with store.transaction():
         store.run("DELETE FROM parts WHERE file_id = ?", file_id)
-        store.run("DELETE FROM files WHERE file_id = ?", file_id)
+        if service.dialect.forgotten_upload == "gone":
+            store.run("DELETE FROM files WHERE file_id = ?", file_id)
+        else:
+            store.run("UPDATE files SET upload_id = '' WHERE file_id = ?", file_id)
     service.blobs.remove(blob)  # its own; one that it shares has another name
 
 

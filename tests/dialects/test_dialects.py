@@ -1,0 +1,52 @@
+"""The story of :mod:`tests.dialects.scenario` in every dialect that is one or two answers away."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from koodrive_async.emulator import Dialect
+from tests.dialects.known import KNOWN
+from tests.dialects.scenario import play
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+
+PAIRS = 24
+SEED = 11
+
+
+def deviations():
+    for dialect in Dialect.deviations():
+        reason = KNOWN.get(str(dialect))
+        marks = [pytest.mark.xfail(reason=reason)] if reason else []
+        yield pytest.param(dialect, id=str(dialect), marks=marks)
+
+
+def pairs():
+    """A sample of the pairs of answers that are survived one by one."""
+    sound = [pair for pair in Dialect.pairs() if not KNOWN.keys() & set(pair.settings)]
+    for pair in random.Random(SEED).sample(sound, PAIRS):
+        yield pytest.param(pair, id=str(pair))
+
+
+async def test_the_story_ends_well_as_the_emulator_answers_by_default(tmp_path):
+    await play(tmp_path / "story", Dialect())
+
+
+@pytest.mark.parametrize("dialect", deviations())
+async def test_the_story_ends_well_whatever_one_question_is_answered(
+    tmp_path, dialect, certificates
+):
+    await play(tmp_path / "story", dialect, certificates)
+
+
+@pytest.mark.parametrize("dialect", pairs())
+async def test_the_story_ends_well_whatever_two_questions_are_answered(
+    tmp_path, dialect, certificates
+):
+    await play(tmp_path / "story", dialect, certificates)
+
+
+def test_what_is_known_to_fail_names_dialects_that_there_are():
+    assert KNOWN.keys() <= {str(dialect) for dialect in Dialect.deviations()}
