@@ -190,14 +190,16 @@ class Dialect:
         return cls(**given)
 
     @classmethod
-    def deviations(cls) -> Iterator[Self]:
-        """Yield every dialect that differs from the default in one answer."""
-        for name, value in _deviations():
-            yield cls(**{name: value})
+    def deviations(cls) -> tuple[Self, ...]:
+        """Return every dialect that differs from the default in one answer."""
+        return tuple(cls(**{name: value}) for name, value in _deviations())
 
     @classmethod
     def pairs(cls) -> Iterator[Self]:
-        """Yield every dialect that differs from the default in the answers to two questions."""
+        """Yield every dialect that differs from the default in the answers to two questions.
+
+        There are thousands: for a sample, or a long run.
+        """
         for (one, first), (other, second) in combinations(_deviations(), 2):
             if one != other:
                 yield cls(**{one: first, other: second})

@@ -409,7 +409,9 @@ class Story:
         async def current():
             # the one that is signed in, or another one once that has run out
             nonlocal token
-            now, token = token, self.emulator.new_token()
+            if (now := token) is None:
+                now = await asyncio.to_thread(self.emulator.new_token)
+            token = None
             return now
 
         settings = {
