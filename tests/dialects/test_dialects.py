@@ -12,7 +12,7 @@ from tests.dialects.scenario import play
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
-PAIRS = 24
+PAIRS = 16
 SEED = 11
 
 
