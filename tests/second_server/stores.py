@@ -409,7 +409,7 @@ def _remove_sockets(port: int) -> None:
 _NGINX = """
 {user}
 daemon off;
-worker_processes 1;
+master_process off;
 pid nginx.pid;
 events {{ worker_connections 256; }}
 http {{
