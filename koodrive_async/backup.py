@@ -29,6 +29,7 @@ from koodrive_async.upload import (
     check_sources,
     tree_items,
 )
+from koodrive_async.upload.paths import os_path
 from koodrive_async.upload.timeline import draw_session
 
 if TYPE_CHECKING:
@@ -413,7 +414,7 @@ class BackupSession:
     async def _order(self) -> Order:
         root: str | None = None
         if self._root is not None:
-            root = await in_thread(os.path.abspath, os.fspath(self._root))
+            root = await in_thread(os.path.abspath, os_path("root", self._root))
         return Order(
             device_id=self._device_id,
             module=self._module,

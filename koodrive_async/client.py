@@ -6,13 +6,14 @@ import asyncio
 import os
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 from koodrive_async.backup import BackupSession
 from koodrive_async.blocks import OpenBlocks
 from koodrive_async.config import Limits, RetryPolicy, Timeouts, is_off, read_environment
 from koodrive_async.descriptors import DescriptorShares, free_descriptors
-from koodrive_async.errors import ClientClosed
+from koodrive_async.errors import ClientClosed, ConfigurationError
 from koodrive_async.pace import Pace
 from koodrive_async.resources import (
     Configs,
@@ -43,11 +44,11 @@ from koodrive_async.transport.retry import Attempts, RetryBudget
 from koodrive_async.transport.tls import tls_contexts
 from koodrive_async.unfinished import left_behind
 from koodrive_async.upload import Journal, Uploader, default_path
+from koodrive_async.upload.paths import os_path
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from koodrive_async.models import BackupRecord, Module
@@ -124,6 +125,11 @@ class KooDrive:
         telemetry: Telemetry | Literal["auto"] | None = "auto",
     ) -> None:
         check_header_setting("user id", user_id)
+        _check_kind("endpoint", endpoint, str)
+        _check_kind("limits", limits, Limits | None)
+        _check_kind("timeouts", timeouts, Timeouts | None)
+        _check_kind("retry", retry, RetryPolicy | None)
+        _check_auth(auth)
         self.endpoint = endpoint
         self.limits: Limits = limits or Limits()
         self.timeouts: Timeouts = timeouts or Timeouts()
@@ -182,7 +188,9 @@ class KooDrive:
             plain=plain if self._http.speaks_tls else None,
             outage=outage,
         )
-        self._journal = journal
+        self._journal: str | os.PathLike[str] | None = journal
+        if not isinstance(journal, str | None):
+            self._journal = Path(os_path("journal", journal))
         self._records_begun: set[str] = set()
         self._open = AsyncExitStack()
         self._entered = False
@@ -409,7 +417,7 @@ class KooDrive:
     async def _left_behind(
         self, device_id: str, module: Module | str, root: str | os.PathLike[str] | None
     ) -> AsyncGenerator[BackupRecord, None]:
-        place = None if root is None else os.fspath(root)
+        place = None if root is None else os_path("root", root)
         if place is not None:
             place = await in_thread(os.path.abspath, place)
         return left_behind(
@@ -423,6 +431,21 @@ class KooDrive:
 
     def __repr__(self) -> str:
         return f"KooDrive({self.endpoint!r})"
+
+
+def _check_auth(auth: object) -> None:
+    # a path can be opened, too
+    can_open = callable(getattr(auth, "open", None))
+    if not can_open or isinstance(auth, type | os.PathLike):
+        raise ConfigurationError(
+            f"auth must be a BearerToken, an AppSignature or an Auth of your own, not "
+            f"{type(auth).__name__}"
+        )
+
+
+def _check_kind(setting: str, value: object, kind: Any) -> None:
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{setting} cannot be a {type(value).__name__}")
 
 
 def _user_agent(program: str | None) -> str:

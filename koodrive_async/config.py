@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import attrs
-from attrs.validators import and_, gt, lt, optional
 
 from koodrive_async.capacity import DEFAULT_MEMORY, MIN_MEMORY, available_cores
 from koodrive_async.errors import ConfigurationError
@@ -58,7 +57,11 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_RATE = optional(and_(gt(0.0), lt(math.inf)))
+def _rate(_: object, setting: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not (_is_number(value) and 0 < value < math.inf):
+        raise ValueError(f"{setting.name} must be a number above 0, or None, not {value!r}")
+
+
 _REPEATS: float | None = 10.0
 _ATTEMPTS = 7
 _BASE_DELAY = 0.5
@@ -88,8 +91,8 @@ class Limits:
     memory: int = attrs.field(default=DEFAULT_MEMORY, validator=_whole(MIN_MEMORY))
     hash_workers: int = attrs.field(factory=available_cores, validator=_whole(1))
     files_in_flight: int = attrs.field(default=32, validator=_whole(1))
-    bandwidth: float | None = attrs.field(default=None, validator=_RATE)
-    requests_per_second: float | None = attrs.field(default=None, validator=_RATE)
+    bandwidth: float | None = attrs.field(default=None, validator=_rate)
+    requests_per_second: float | None = attrs.field(default=None, validator=_rate)
 
 
 @attrs.frozen(kw_only=True)
@@ -143,7 +146,7 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=20.0, validator=_seconds_or_none)
     max_retry_after: float = attrs.field(default=120.0, validator=_seconds_or_none)
     outage: float = attrs.field(validator=_seconds_or_none)
-    per_second: float | None = attrs.field(default=_REPEATS, validator=_RATE)
+    per_second: float | None = attrs.field(default=_REPEATS, validator=_rate)
 
     @outage.default
     def _outage(self) -> float:

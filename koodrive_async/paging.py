@@ -162,8 +162,12 @@ def _load_frames() -> Callable[[Sequence[object], type[object] | None], pd.DataF
 def check_page_request(page_size: int, cursor: str | None) -> None:
     """Refuse what the service would refuse (pages ``listBackupRecord`` and ``listBackupFile``).
 
-    :raises InvalidArgument: The page size is not 1..100, or the cursor is over 1,000 characters.
+    :raises InvalidArgument: The page size is not 1..100, or the cursor is no text or over 1,000
+        characters.
     """
+    given: object = cursor
+    if not isinstance(given, str | None):
+        raise InvalidArgument(f"a cursor is a text, not {type(given).__name__}")
     if type(page_size) is not int or not 1 <= page_size <= MAX_PAGE_SIZE:
         raise InvalidArgument(f"page_size must be 1 to {MAX_PAGE_SIZE}, not {page_size!r}")
     if cursor is not None and len(cursor) > MAX_CURSOR_LENGTH:

@@ -8,18 +8,20 @@ from koodrive_async.hashing.fingerprint import (
     Fingerprinter,
     fingerprint,
 )
-from koodrive_async.hashing.proof import ProofCode, proof_code
+from koodrive_async.hashing.proof import ProofCode, TruncatedReadError, proof_code
 from koodrive_async.hashing.protocol import Midstate, Sha256Backend
-from koodrive_async.hashing.sha256 import Sha256, backend
+from koodrive_async.hashing.sha256 import NotContiguousError, Sha256, backend
 
 __all__ = [
     "MIDSTATE_GRID",
     "Fingerprint",
     "Fingerprinter",
     "Midstate",
+    "NotContiguousError",
     "ProofCode",
     "Sha256",
     "Sha256Backend",
+    "TruncatedReadError",
     "backend",
     "fingerprint",
     "proof_code",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import attrs
 
 from koodrive_async.hashing.protocol import BLOCK_SIZE, INITIAL_MIDSTATE
-from koodrive_async.hashing.sha256 import Sha256
+from koodrive_async.hashing.sha256 import NotContiguousError, Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +60,7 @@ def fingerprint(
         every slice of at most 1 MiB. What it raises ends the pass and reaches the caller.
     :returns: the fingerprint of the bytes that were read.
     :raises ValueError: if the grid is not a positive multiple of 64.
+    :raises ValueError: also if the path has a NUL, or the file object is closed.
     :raises TypeError: if the file is neither a path nor a binary file object.
     :raises OSError: as opening and reading raise it: ``FileNotFoundError``,
         ``IsADirectoryError``, ``PermissionError``.
@@ -152,11 +153,11 @@ class Fingerprinter:
         :param buffer: any C-contiguous bytes-like object, read-only or not. It must not change
             until this returns.
         :raises TypeError: if the object is not bytes-like.
-        :raises BufferError: if the buffer is not C-contiguous.
+        :raises NotContiguousError: if the buffer is not C-contiguous.
         """
         with memoryview(buffer) as given:
             if not given.c_contiguous:
-                raise BufferError("a fingerprint needs a C-contiguous buffer")
+                raise NotContiguousError("a fingerprint needs a C-contiguous buffer")
             # A view of several dimensions with nothing in it cannot be cast.
             if given.nbytes:
                 with given.cast("B") as view:
@@ -190,7 +191,7 @@ class Fingerprinter:
         :returns: the number of bytes seen; less than the limit at the end of the file.
         :raises TypeError: if it is not a binary file object.
         :raises BlockingIOError: if it is non-blocking and has nothing to read yet.
-        :raises OSError: as reading raises it.
+        :raises OSError: as reading raises it, or if it says that it read more than there is room.
         """
         if not hasattr(file, "readinto"):
             raise TypeError(f"a path or a binary file object is needed, not {file!r}")
@@ -204,6 +205,8 @@ class Fingerprinter:
                     raise BlockingIOError("the file is non-blocking and has nothing to read yet")
                 if not count:
                     break
+                if not 0 < count <= room:
+                    raise OSError(f"readinto returned {count} for a buffer of {room} bytes")
                 self.update(buffer[:count])
                 if checkpoint is not None:
                     checkpoint(self.length)
@@ -257,8 +260,11 @@ class Fingerprint:
         :param offset: bytes from the start, a multiple of the grid up to the size; 0 gives the
             initial words.
         :returns: eight integers of 32 bits, unsigned.
+        :raises TypeError: if the offset is not an integer.
         :raises ValueError: if there is no midstate at this offset; the message names the nearest.
         """
+        if not isinstance(offset, int):
+            raise TypeError(f"an offset is an integer, not {type(offset).__name__}")
         if offset % self.grid or not 0 <= offset <= self.size:
             raise ValueError(self._off_grid(offset))
         if offset == 0:
@@ -276,8 +282,8 @@ class Fingerprint:
         )
 
 
-def _check_grid(grid: int) -> None:
-    if grid <= 0 or grid % BLOCK_SIZE:
+def _check_grid(grid: object) -> None:
+    if not isinstance(grid, int) or grid <= 0 or grid % BLOCK_SIZE:
         raise ValueError(
             f"a midstate grid is a positive multiple of {BLOCK_SIZE} bytes, not {grid}"
         )
@@ -289,5 +295,5 @@ def _advise_sequential(file: ReadsInto) -> None:
     if sys.platform != "linux" or fileno is None:
         return
     # Objects without a descriptor and pipes say so here; the advice is no condition.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError, TypeError, OverflowError):
         os.posix_fadvise(fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)

@@ -22,6 +22,10 @@ class ProofCode(Protocol):
         ...
 
 
+class TruncatedReadError(OSError, EOFError):
+    """A file gave another number of bytes than it was asked for, or said that it had given."""
+
+
 def proof_code(origin: str, size: int, read: Callable[[int, int], bytes]) -> str | None:
     """Return the proof that a file is at hand: the digest of eight bytes the origin points at.
 
@@ -30,9 +34,16 @@ def proof_code(origin: str, size: int, read: Callable[[int, int], bytes]) -> str
     :param size: of the file, in bytes.
     :param read: called once with an offset and a length in bytes; returns these bytes of the file.
     :returns: 64 lower-case hexadecimal digits, or None for an empty file, which has no proof.
-    :raises ValueError: if the size is negative.
-    :raises EOFError: if ``read`` returns another number of bytes than asked for: the file changed.
+    :raises TypeError: if the size is not an integer, the origin no text, or ``read`` returns
+        something else than bytes.
+    :raises ValueError: if the size is negative, or the origin is not Unicode.
+    :raises TruncatedReadError: if ``read`` returns another number of bytes than asked for: the file
+        changed.
     """
+    given: tuple[object, object] = origin, size
+    if not isinstance(given[0], str) or not isinstance(given[1], int):
+        kinds = " and ".join(type(each).__name__ for each in given)
+        raise TypeError(f"origin and size are a text and an integer, not {kinds}")
     if size < 0:
         raise ValueError(f"a file has no negative size: {size}")
     if size == 0:
@@ -42,9 +53,11 @@ def proof_code(origin: str, size: int, read: Callable[[int, int], bytes]) -> str
     number = int.from_bytes(sha256(seed.encode()).digest()[24:32], "big") & _WITHOUT_SIGN
     start = number % size
     end = min(start + _FRAGMENT, size)
-    data = read(start, end - start)
+    data: object = read(start, end - start)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"read must return bytes, not {type(data).__name__}")
     if len(data) != end - start:
-        raise EOFError(
+        raise TruncatedReadError(
             f"the file changed: {len(data)} bytes at offset {start} instead of {end - start},"
             f" though its size was {size}"
         )

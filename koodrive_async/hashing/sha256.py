@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+class NotContiguousError(BufferError, ValueError):
+    """A buffer does not lie in one piece in memory."""
+
+
 class Sha256:
     """A running SHA-256 that gives away its words at every multiple of 64 bytes.
 
@@ -52,6 +56,7 @@ class Sha256:
         :param length: bytes hashed so far, a multiple of 64.
         :param backend: what computes it; by default the one that :func:`backend` names.
         :returns: a running SHA-256.
+        :raises TypeError: if the length is not an integer, or the midstate no sequence.
         :raises ValueError: if the words or the length cannot be those of a SHA-256.
         """
         words = _checked_midstate(midstate, length)
@@ -78,9 +83,12 @@ class Sha256:
         :param buffer: any C-contiguous bytes-like object, read-only or not. It must not change
             until this returns.
         :raises TypeError: if the object is not bytes-like.
-        :raises BufferError: if the buffer is not C-contiguous.
+        :raises NotContiguousError: if the buffer is not C-contiguous.
         """
-        self._length += self._state.update(buffer)
+        try:
+            self._length += self._state.update(buffer)
+        except BufferError as error:
+            raise NotContiguousError(str(error)) from None
 
     def midstate(self) -> Midstate:
         """Return the eight running words, H0 first.
@@ -206,6 +214,8 @@ _SLOW = (
 
 
 def _checked_midstate(midstate: Sequence[int], length: int) -> Midstate:
+    if not isinstance(length, int):
+        raise TypeError(f"a length is an integer, not {type(length).__name__}")
     if length % BLOCK_SIZE or not 0 <= length < LENGTH_LIMIT:
         raise ValueError(
             f"SHA-256 resumes at a multiple of {BLOCK_SIZE} bytes below 2**61, not at {length}"

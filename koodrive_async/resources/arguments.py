@@ -78,6 +78,9 @@ def check_file_name(name: str) -> str:
 
     :raises InvalidFileName: It is not allowed; the message names the character or rule.
     """
+    given: object = name
+    if not isinstance(given, str):
+        raise InvalidFileName(f"a file name is a text, not {type(given).__name__}")
     if name in {"", ".", ".."}:
         raise InvalidFileName(f"a file name cannot be {name!r}")
     if found := next((character for character in name if character in FORBIDDEN_IN_FILE_NAMES), ""):

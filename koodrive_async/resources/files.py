@@ -72,6 +72,9 @@ class Files:
         :raises FileTooLarge: It is over 200 GB.
         :raises DuplicateFileName: The name is taken and ``auto_rename`` is ``REJECT``.
         """
+        given: object = file
+        if not isinstance(given, NewBackupFile):
+            raise InvalidArgument(f"file must be a NewBackupFile, not {type(given).__name__}")
         check_file_name(file.file_name)
         check_pattern("sha256", file.sha256, "[0-9a-f]{64}")
         check_length(file.length)
@@ -213,8 +216,10 @@ def check_length(length: int) -> None:
     """Refuse a file that is too large for a multipart upload.
 
     :raises FileTooLarge: It is over 200 GB.
-    :raises InvalidArgument: The length is negative.
+    :raises InvalidArgument: The length is negative, or no whole number.
     """
+    if type(length) is not int:
+        raise InvalidArgument(f"a length is a whole number of bytes, not {length!r}")
     if length < 0:
         raise InvalidArgument(f"a length cannot be negative: {length}")
     if length > MAX_LENGTH:

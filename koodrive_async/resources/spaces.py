@@ -51,7 +51,8 @@ class Spaces:
         :param kind: ``type`` of the spaces: 0, 1 or 2; 1 are the personal ones.
         :raises InvalidArgument: There is no such kind.
         """
-        if kind not in _KINDS:
+        given: object = kind
+        if not isinstance(given, int) or given not in _KINDS:
             raise InvalidArgument(f"kind must be 0, 1 or 2, not {kind!r}")
         call = Call(
             method="GET",

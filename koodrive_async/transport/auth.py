@@ -210,8 +210,13 @@ def _check_id(_: object, __: object, app_id: str) -> None:
 
 
 def _check_secret(_: object, __: object, app_secret: str) -> None:
+    given: object = app_secret
+    if not isinstance(given, str):
+        raise ConfigurationError(f"the app secret must be text, not {type(given).__name__}")
     if not app_secret:
         raise ConfigurationError("the app secret is empty")
+    if any("\ud800" <= character <= "\udfff" for character in app_secret):
+        raise ConfigurationError("the app secret is not Unicode")
 
 
 @attrs.frozen(kw_only=True)
@@ -280,8 +285,11 @@ def canonical_query(parameters: Iterable[tuple[str, str]]) -> str:
 def percent(text: str) -> str:
     """Percent-encode everything but ``A-Z a-z 0-9 - _ . ~``.
 
-    :raises InvalidArgument: The text is not Unicode.
+    :raises InvalidArgument: It is no text, or not Unicode.
     """
+    given: object = text
+    if not isinstance(given, str):
+        raise InvalidArgument(f"a text is needed, not {type(given).__name__}")
     try:
         return quote(text, safe="-_.~")
     except UnicodeEncodeError:

@@ -21,8 +21,12 @@ BodyFrom = Callable[[str], Awaitable[object]]
 def check_header(name: str, value: str) -> None:
     """Refuse what would not survive in a header, or would begin another one.
 
-    :raises InvalidArgument: The value is empty, has blanks around it or other than printable ASCII.
+    :raises InvalidArgument: The value is no text, is empty, has blanks around it or other than
+        printable ASCII.
     """
+    given: object = value
+    if not isinstance(given, str):
+        raise InvalidArgument(f"{name} must be printable ASCII text, not {type(given).__name__}")
     if not value or value != value.strip() or not (value.isascii() and value.isprintable()):
         shown = "" if name.lower() == "authorization" else f", not {value!r}"
         raise InvalidArgument(f"{name} must be printable ASCII text{shown}")

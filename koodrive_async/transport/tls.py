@@ -49,6 +49,13 @@ class Tls:
     truststore: bool = False
 
     def __attrs_post_init__(self) -> None:
+        for setting in ("ca_file", "client_cert", "client_key"):
+            _check_path(setting, getattr(self, setting))
+        password: object = self.key_password
+        if not isinstance(password, str | None):
+            raise ConfigurationError(
+                f"Tls(key_password=...) must be a text, not {type(password).__name__}"
+            )
         if self.truststore and self.ca_file is not None:
             raise ConfigurationError(
                 "Tls: ca_file and truststore both say whom to trust: keep one of them"
@@ -133,6 +140,17 @@ def _load_certificate(context: ssl.SSLContext, tls: Tls, certificate: FilePath) 
             "wanted, or Tls(key_password=...) that fits"
         )
         raise _unusable(setting, key, problem, error) from None
+
+
+def _check_path(setting: str, path: object) -> None:
+    if path is None:
+        return
+    try:
+        raw = os.fsencode(path)  # type: ignore[arg-type]  # refuses what is no path
+    except (TypeError, UnicodeEncodeError):
+        raw = b"\0"
+    if b"\0" in raw or isinstance(path, bytes):
+        raise ConfigurationError(f"Tls({setting}={path!r}): it must be the path of a file")
 
 
 def _check_readable(setting: str, path: FilePath) -> None:

@@ -24,7 +24,7 @@ from koodrive_async.errors import InvalidArgument
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -88,9 +88,12 @@ def encode(body: object) -> bytes:
 
     :param body: A model or plain JSON; fields of a model that are None are left out.
     :raises InvalidArgument: A text in it is not Unicode, such as a file name that the system could
-        not decode.
+        not decode, or something in it has no form in JSON.
     """
-    text = _ENCODER.encode(_plain(body))
+    try:
+        text = _ENCODER.encode(_plain(body))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"an argument cannot be written as JSON: {error}") from None
     try:
         return text.encode()
     except UnicodeEncodeError as error:

@@ -20,7 +20,7 @@ from koodrive_async.errors import (
     TransportError,
     UploadTaskGone,
 )
-from koodrive_async.hashing import proof_code
+from koodrive_async.hashing import TruncatedReadError, proof_code
 from koodrive_async.models import AutoRename, CreatedBackupFile, MultiPartInfo, NewBackupFile
 from koodrive_async.resources.refusals import may_be_of_the_lock, passes
 from koodrive_async.transport.retry import may_have_acted
@@ -479,9 +479,12 @@ class Delivery:
 
     async def _proof_code(self, origin: str) -> str | None:
         prove = partial(proof_code, origin, self.plan.size, self._read)
-        if self.content.descriptor is None:
-            return prove()
-        return await self.means.short_work.run(prove)
+        try:
+            if self.content.descriptor is None:
+                return prove()
+            return await self.means.short_work.run(prove)
+        except TruncatedReadError as error:
+            raise SourceChanged(self.name, str(error)) from None
 
     def _read(self, offset: int, length: int) -> bytes:
         return bytes(self.content.read(offset, length))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_process
 
-from koodrive_async.errors import ClientClosed, SourceChanged
+from koodrive_async.errors import ClientClosed, ConfigurationError, OutOfThreads, SourceChanged
 from koodrive_async.hashing import Fingerprint, Fingerprinter, backend, fingerprint
 from koodrive_async.upload.slots import FairSlots
 from koodrive_async.upload.source import FileContent
@@ -45,6 +45,7 @@ class HashPool:
         self._journal = journal
         self._running: set[_Hashing] = set()
         self._closed = False
+        self._has_backend = False
 
     def close(self) -> None:
         """End what is being hashed, with the slice that it is at."""
@@ -97,6 +98,7 @@ class HashPool:
         identity: FileIdentity | None = None,
         saved: SavedHash | None = None,
     ) -> Fingerprint:
+        await self._choose_backend()
         if isinstance(content, FileContent) and backend() == "portable":
             return await self._in_process(content, grid, on_began)
         fingerprinter = Fingerprinter(grid)
@@ -116,6 +118,21 @@ class HashPool:
         finally:
             self._running.discard(hashing)
         return fingerprinter.finish()
+
+    async def _choose_backend(self) -> None:
+        """Load a library for SHA-256, in a thread, the first time.
+
+        :raises ConfigurationError: The environment names one that there is not.
+        """
+        if self._has_backend:
+            return
+        try:
+            await self._threads.run(backend)
+        except OutOfThreads:
+            raise
+        except (ValueError, RuntimeError) as error:
+            raise ConfigurationError(str(error)) from None
+        self._has_backend = True
 
     async def _in_process(
         self, content: FileContent, grid: int, on_began: Callable[[], None]

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from koodrive_async.upload.folders import FoundFile
 
 
+_TEXTS = ("description", "mime_type", "parent_folder", "container_id")
+
+
 def _policy(value: AutoRename | int) -> AutoRename:
     try:
         return AutoRename(value)
@@ -48,6 +51,13 @@ class UploadItem:
     auto_rename: AutoRename = attrs.field(default=AutoRename.RENAME, converter=_policy)
     part_size: int | None = None
     _found: FoundFile | None = attrs.field(default=None, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        texts = self.description, self.mime_type, self.parent_folder, self.container_id
+        for text in texts:
+            if text is not None and not isinstance(text, str):
+                named = next(name for name in _TEXTS if getattr(self, name) is text)
+                raise InvalidArgument(f"{named} must be a text, not {type(text).__name__}")
 
     @property
     def found(self) -> FoundFile | None:

@@ -35,17 +35,38 @@ def path_text(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
 
     :param path: A path, relative or not, as :mod:`os` gives it.
     :returns: Its text; no other path has the same.
-    :raises InvalidArgument: It has characters that no path of this system can have.
+    :raises InvalidArgument: It is no path, or has characters that no path of this system can have.
     """
-    if os.name == "nt":
-        path = os.fsdecode(path).replace("\\", "/")
     try:
+        if os.name == "nt":
+            path = os.fsdecode(path).replace("\\", "/")
         raw = os.fsencode(path)
+    except TypeError:
+        raise InvalidArgument(f"a path is needed, not {type(path).__name__}") from None
     except UnicodeEncodeError as error:
         raise InvalidArgument(
             f"no path of this system has {error.object!r}: {error.reason}"
         ) from None
     return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def os_path(name: str, value: object) -> str:
+    """Return a path that the system can be asked for.
+
+    :param name: What it is, for the message.
+    :raises InvalidArgument: It is no path, or one with a NUL or with characters that no path of
+        this system can have.
+    """
+    try:
+        path = os.fsdecode(value)  # type: ignore[arg-type]  # refuses what is none
+        os.fsencode(path)
+    except TypeError:
+        raise InvalidArgument(f"{name} must be a path, not {type(value).__name__}") from None
+    except UnicodeError:
+        raise InvalidArgument(f"{name}: no path of this system has such characters") from None
+    if "\0" in path:
+        raise InvalidArgument(f"{name}: a path has no NUL")
+    return path
 
 
 def path_from_text(text: str) -> str:
@@ -59,6 +80,9 @@ def path_from_text(text: str) -> str:
     :raises InvalidArgument: No path has this text: a backslash in it is neither doubled nor the
         beginning of ``\xNN``, or the path is none that this system can have.
     """
+    given: object = text
+    if not isinstance(given, str):
+        raise InvalidArgument(f"{given!r} is not the text of a path")
     try:
         raw = _ESCAPE.sub(_unescaped, text.encode())
         path = os.fsdecode(raw)

@@ -78,8 +78,12 @@ def plan_parts(size: int, part_size: int | None = None) -> Plan:
     :returns: The plan.
     :raises FileTooLarge: The file is over 200 GB.
     :raises InvalidArgument: ``part_size`` breaks a rule (the message says which, and the nearest
-        size that does not), or ``size`` is negative. It is a ``ValueError``.
+        size that does not), ``size`` is negative, or one of them is no whole number. It is a
+        ``ValueError``.
     """
+    for name, given in (("size", size), ("part_size", 0 if part_size is None else part_size)):
+        if type(given) is not int:
+            raise InvalidArgument(f"{name} must be a whole number of bytes, not {given!r}")
     if size < 0:
         raise InvalidArgument(f"a file cannot have {size} bytes")
     check_length(size)

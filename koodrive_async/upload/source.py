@@ -27,6 +27,7 @@ from koodrive_async.hashing import Fingerprint
 from koodrive_async.resources.files import check_length
 from koodrive_async.upload.folders import check_kind
 from koodrive_async.upload.journal import FileIdentity
+from koodrive_async.upload.paths import os_path
 from koodrive_async.upload.streams import AsyncReader, Buffer, chunks, flat
 
 if TYPE_CHECKING:
@@ -125,9 +126,13 @@ class Content(Protocol):
 
 
 def name_of(source: object) -> str | None:
-    """Return the name a source brings along: that of a path or of a named file object."""
+    """Return the name a source brings along: that of a path or of a named file object.
+
+    :raises InvalidArgument: The source is an object that should be a path, and is none.
+    """
     if isinstance(source, str | os.PathLike):
-        return os.path.basename(os.fsdecode(source).rstrip(os.sep))  # noqa: PTH119 - a Path takes ten times as long
+        path = source if isinstance(source, str) else os_path("source", source)
+        return os.path.basename(path.rstrip(os.sep))  # noqa: PTH119 - a Path takes ten times as long
     name = getattr(source, "name", None)
     return Path(name).name if isinstance(name, str) else None
 
@@ -154,7 +159,8 @@ async def open_source(
     """
     places = places or Places.of(1, 1)
     if isinstance(source, str | os.PathLike):
-        file = FileContent(os.fspath(source), memory, found)
+        path = source if isinstance(source, str) else os_path("source", source)
+        file = FileContent(path, memory, found)
         opened, has_place = partial(threads.run, file.open), False
         try:
             await when_one_is_free(opened)
@@ -282,9 +288,13 @@ class FileContent:
     def _open(self) -> int:
         if self._found is not None:
             return self._found.open(_TO_READ)
-        # Looked at first: to open a pipe or a device does something to it.
-        check_kind(self.path, os.stat(self.path).st_mode)  # noqa: PTH116 - as it was spelt
-        return os.open(self.path, _TO_READ)
+        try:
+            # Looked at first: to open a pipe or a device does something to it.
+            check_kind(self.path, os.stat(self.path).st_mode)  # noqa: PTH116 - as it was spelt
+            return os.open(self.path, _TO_READ)
+        except ValueError:  # a NUL, or half of a character
+            os_path("source", self.path)
+            raise
 
     def _keep(self, descriptor: int) -> None:
         """Read and hash it; few system calls, for each is a chance to lose the GIL."""

@@ -13,13 +13,13 @@ import attrs
 
 from koodrive_async.callbacks import check_plain
 from koodrive_async.descriptors import when_one_is_free
-from koodrive_async.errors import SourceChanged
+from koodrive_async.errors import InvalidArgument, SourceChanged
 from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
 from koodrive_async.sequences import check_many
 from koodrive_async.threads import in_thread
 from koodrive_async.upload.folders import FoundFile, TreeFolders
 from koodrive_async.upload.item import UploadItem
-from koodrive_async.upload.paths import path_text
+from koodrive_async.upload.paths import os_path, path_text
 from koodrive_async.upload.receipt import UploadFailure
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ async def tree_items(
     :returns: An item for each regular file, with the text of its relative path as its description
         (a record has no folders), and a failure for each folder that cannot be read.
     :raises OSError: ``root`` itself is missing or not a folder.
+    :raises InvalidArgument: ``root`` is no path.
     """
     include = check_many("include", include, "patterns")
     exclude = check_many("exclude", exclude, "patterns")
@@ -78,7 +79,7 @@ async def tree_items(
         check_plain("rules.takes_file", rules.takes_file)
     if rules is None and (include or exclude):
         rules = _Patterns(include, exclude)
-    top = Path(root)
+    top = Path(os_path("root", root))
     tree = TreeFolders(str(top))
     walk = _Walk(tree, rules, Counter() if left_out is None else left_out, on_left_out)
     folders: list[Parts] = [()]
@@ -124,7 +125,11 @@ def permitted_name(text: str) -> str:
     (nothing, ``.``, ``..``) becomes ``_``. A name that is permitted stays as it is.
 
     :param text: Such as the name that a browser gives. Keep it as the description of the file.
+    :raises InvalidArgument: It is no text.
     """
+    given: object = text
+    if not isinstance(given, str):
+        raise InvalidArgument(f"a name is a text, not {type(given).__name__}")
     name = "".join("_" if _is_forbidden(character) else character for character in text)
     if name in {"", ".", ".."}:
         return "_"
