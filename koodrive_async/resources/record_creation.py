@@ -24,6 +24,10 @@ _TOLERANCE = 2.0
 """Seconds that a record may seem older than the call that made it: dates come in whole seconds."""
 
 
+_FAR = 86400.0
+"""Seconds after which a record is of another day: a date far ahead is none, such as "never"."""
+
+
 class RecordCreation:
     """A record that is to be created once, though a call that creates may not be sent twice.
 
@@ -105,7 +109,7 @@ class RecordCreation:
             record.status == RecordStatus.NEW
             and record.record_id not in self._known
             and _meaning(record.properties) == self._properties
-            and _created_at(record) >= began - _TOLERANCE
+            and began - _TOLERANCE <= _created_at(record) < began + _FAR
         )
 
 
