@@ -18,6 +18,7 @@ KNOWN = {
     "bad_credentials=403-13000410": "not told as AuthenticationError",
     "rate_limit=400-APIGW.0308": "the gateway's code of a rate limit is not waited out",
     "bound_machine=refused": "the device that is bound already is not looked up",
+    "unfinished_record=refused": "an unfinished upload of a killed run stays in the record",
     "description_limit=512": "a long path is refused, and the file fails",
     "flash_hit=to-be-completed": "completeFile is not called after a flash upload",
     "empty_file=no-parts": "an empty file is always announced with a part",
@@ -27,5 +28,10 @@ KNOWN = {
     "part_content_type=refused": "the PUT of a part always says what type it has",
 }
 
-BY_CHANCE = {"unique_names=folder", "unique_names=space", "rate_limit=400-APIGW.0308"}
+BY_CHANCE = {
+    "unique_names=folder",
+    "unique_names=space",
+    "rate_limit=400-APIGW.0308",
+    "unfinished_record=refused",
+}
 """Those in which the order of requests decides whether the fault is met."""

@@ -252,9 +252,17 @@ def new_wire(clock):
 
 
 @pytest.fixture
-async def backup(wire):
-    lock = await wire.lock()
-    return Backup(lock, await wire.record(lock))
+def backup_of():
+    async def made(wire):
+        lock = await wire.lock()
+        return Backup(lock, await wire.record(lock))
+
+    return made
+
+
+@pytest.fixture
+async def backup(wire, backup_of):
+    return await backup_of(wire)
 
 
 @pytest.fixture
