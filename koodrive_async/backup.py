@@ -399,17 +399,23 @@ class BackupSession:
             self._group = None  # nothing begins after this
             await self._uploads_of_other_tasks()
             if left_early and not self._completes_anyway:
-                raise BackupIncomplete(
-                    _opened(self._begun).record.record_id,
-                    arrived=self.totals.done,
-                    batches=left_early,
-                )
+                raise self._incomplete(left_early)
         finally:
             self._group = None
             for upload in self._uploads:
                 upload.cancel()
             with anyio.move_on_after(_UNWINDING, shield=True):
                 await self._uploads_of_other_tasks()
+
+    def _incomplete(self, left_early: int) -> BackupIncomplete:
+        record_id = _opened(self._begun).record.record_id
+        return BackupIncomplete(record_id, arrived=self.totals.done, batches=left_early)
+
+    def _seems_incomplete(self) -> BackupIncomplete | None:
+        """Return what leaving the session now would raise, for sinks, which end before it does."""
+        if self._group is None or self._completes_anyway or not self._batches.seem_left:
+            return None
+        return self._incomplete(1)
 
     async def _order(self) -> Order:
         root: str | None = None

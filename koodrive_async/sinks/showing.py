@@ -100,6 +100,7 @@ async def _showing(session: BackupSession, sink: S) -> AsyncIterator[S]:
     async with teller.telling(session):
         try:
             yield sink
+            teller.error = session._seems_incomplete()  # noqa: SLF001 - of the same package
         except BaseException as error:
             teller.error = error
             raise
@@ -116,6 +117,7 @@ def _showing_from_outside(session: sync.BackupSession, sink: S) -> Iterator[S]:
     stay.enter(portal)
     try:
         yield sink
+        teller.error = portal.look(session._of._seems_incomplete)  # noqa: SLF001 - the same
     except BaseException as error:
         teller.error = error
         raise

@@ -91,7 +91,8 @@ class KooDrive(Facade[aio.KooDrive]):
         self.spaces: Spaces = Spaces(client.spaces, portal)
         self.tokens: Tokens = Tokens(client.tokens, portal)
         self._stay: Stay[aio.KooDrive] | None = None
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()
+        self._is_closing = False
 
     backup: Final = backing_up(aio.KooDrive.backup)
     find_unfinished: Final = blocking(aio.KooDrive.find_unfinished)
@@ -132,8 +133,9 @@ class KooDrive(Facade[aio.KooDrive]):
         if self._stay is None or self._portal.is_elsewhere:
             return None
         with self._closing:
-            if not self._portal.is_open:
+            if not self._portal.is_open or self._is_closing:  # a signal handler may close it too
                 return None
+            self._is_closing = True
             try:
                 self._portal.show_out(but=self._stay)
                 return self._stay.leave(self._portal, error)

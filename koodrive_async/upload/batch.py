@@ -173,6 +173,11 @@ class Batches:
         self._forget_what_is_settled()
         return self._left + len(self._works)
 
+    @property
+    def seem_left(self) -> bool:
+        """Whether some seem to have been left early, by what is known at this moment."""
+        return bool(self._left) or any(work.seems_left for work in self._works)
+
     def _forget_what_is_settled(self) -> None:
         # a session may have any number of batches: each is kept for as long as it matters
         self._left += sum(work.was_left for work in self._works)
@@ -221,6 +226,16 @@ class _Work:
     def was_left(self) -> bool:
         """Whether it is certain that some file has no outcome, or one that was not taken."""
         return self.ended.is_set() and not self.outcomes and not self.was_gone_through
+
+    @property
+    def seems_left(self) -> bool:
+        """Whether nothing of it goes on although some file has no outcome, or none that was taken.
+
+        Where all outcomes were taken, it may only not have seen yet that no source follows.
+        """
+        if self.was_gone_through:
+            return False
+        return bool(not self.has_begun or self._given_up or self._running or self.outcomes)
 
     def take(self) -> Outcome:
         """Hand out an outcome; there is one."""

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from koodrive_async import Module
+from koodrive_async import BackupIncomplete, Module, UploadItem
 from koodrive_async.sinks import Sink, show
 from koodrive_async.upload.events import FileFailed, FileFinished, FileStarted
 
@@ -149,3 +149,33 @@ def test_a_sink_of_ones_own_needs_no_more_than_update(story):
         for event in story.taken():
             sink.update(event)
     assert sink.count == 4
+
+
+@pytest.mark.parametrize("means_it", [False, True])
+async def test_a_loop_that_was_left_early_has_not_ended_well(drive, device_id, means_it):
+    session = drive.backup(device_id, Module.FOLDER)
+    sink = Noting()
+
+    async def back_up():
+        async with session, show(session, sink):
+            async for _ in session.upload_many([b"1", b"2", b"3"]):
+                break
+            if means_it:
+                session.complete_anyway()
+
+    if means_it:
+        await back_up()
+        assert sink.error is None
+    else:
+        with pytest.raises(BackupIncomplete):
+            await back_up()
+        assert isinstance(sink.error, BackupIncomplete)
+
+
+async def test_a_loop_that_was_gone_through_has_ended_well(session):
+    items = [UploadItem(source=b"%d" % number, name=f"{number}") for number in range(3)]
+    async with show(session, Noting()) as sink:
+        async for _ in session.upload_many(items):
+            pass
+        await anext(session.upload_many(items[:1]))
+    assert sink.error is None

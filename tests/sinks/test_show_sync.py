@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from koodrive_async import Module, sync
+from koodrive_async import BackupIncomplete, Module, sync
 from koodrive_async.sinks import PlainSink, Sink, show
 from koodrive_async.upload.events import FileFinished
 
@@ -79,3 +79,17 @@ def test_the_place_chooses_here_too(session, capsys):
         session.upload(b"first", name="first")
     assert isinstance(sink, PlainSink)
     assert capsys.readouterr().out.startswith("uploaded\t5\t")
+
+
+def test_a_loop_that_was_left_early_has_not_ended_well(drive):
+    session = drive.backup(drive.devices.bind("testmachine").device_id, Module.FOLDER)
+    sink = Noting()
+
+    def back_up():
+        with session, show(session, sink):
+            for _ in session.upload_many([b"1", b"2", b"3"]):
+                break
+
+    with pytest.raises(BackupIncomplete):
+        back_up()
+    assert isinstance(sink.closed_with, BackupIncomplete)
