@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import sys
@@ -15,7 +16,7 @@ import aiohttp
 from koodrive_async._version import __version__
 from koodrive_async.errors import OutOfThreads
 from koodrive_async.threads import AbandonableThread, in_thread
-from koodrive_async.transport.proxy import Proxies
+from koodrive_async.transport.proxy import Proxies, is_host
 from koodrive_async.transport.tunnel import open_tunnel, unreachable
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Dialer:
 
     async def _addresses(self, host: str, port: int) -> Addresses:
         """Look a host up; once for all who ask, and again after some seconds."""
+        if not is_host(host):
+            raise OSError(errno.EINVAL, f"no host can be called {host!r}")
         loop = asyncio.get_running_loop()
         asked = self._asked.get((host, port))
         if asked is None or asked[0] + _ADDRESSES_LAST < loop.time() or _failed(asked[1]):

@@ -31,6 +31,7 @@ from koodrive_async.transport.dialing import Dialer
 from koodrive_async.transport.exchange import LARGE, Exchange
 from koodrive_async.transport.home import Home
 from koodrive_async.transport.plain_http import PlainHttp, is_loopback
+from koodrive_async.transport.proxy import is_host
 from koodrive_async.transport.retry import Attempts, RetryBudget
 from koodrive_async.transport.wire import encode
 
@@ -404,7 +405,7 @@ def _split_endpoint(endpoint: str) -> tuple[str, str, str]:
         url = yarl.URL(endpoint)
     except ValueError:
         raise refusal from None
-    if url.scheme not in {"https", "http"} or not url.host:
+    if url.scheme not in {"https", "http"} or not url.raw_host or not is_host(url.raw_host):
         raise refusal
     if "@" in url.raw_authority or url.raw_query_string or url.raw_fragment:
         raise refusal

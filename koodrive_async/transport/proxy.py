@@ -23,6 +23,9 @@ _SYSTEM_SETTINGS = "the system's setting for proxies"
 _PATIENCE = 10.0
 """Seconds that the system may take to name a proxy: on some it looks up names."""
 
+_LONGEST_LABEL = 63
+"""Characters of a label of a host name (RFC 1035)."""
+
 
 @attrs.frozen
 class Proxy:
@@ -67,7 +70,7 @@ class Proxy:
             raise ConfigurationError(
                 f"{named_by} has a user or password with characters that must be written as %XX"
             )
-        if scheme != "http" or not host or not port:
+        if scheme != "http" or not host or not port or not is_host(host):
             raise ConfigurationError(
                 f"{named_by} must be the URL of a proxy, http with a host and a port"
             )
@@ -139,6 +142,26 @@ class Proxies:
                     f"{authority(host, port)}: name it with {_PROXY_ARGUMENT}, or None for none"
                 )
         return self._found[origin]
+
+
+def is_host(host: str) -> bool:
+    """Return whether a name can be looked up, or an address connected to.
+
+    An empty label, one of more than 63 characters and a broken ``xn--`` make Python raise a
+    ``UnicodeError`` wherever such a name is used.
+
+    :param host: An IPv6 address without brackets.
+    """
+    if ":" in host:
+        return True
+    if host.isascii() and "xn--" not in host.lower():
+        labels = host.removesuffix(".").split(".")
+        return all(0 < len(label) <= _LONGEST_LABEL for label in labels)
+    try:
+        host.lower().encode("idna").decode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def authority(host: str, port: int) -> str:
