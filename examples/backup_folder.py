@@ -42,7 +42,7 @@ async def back_up(folder: str) -> int:
 def main() -> None:
     """Back up to the service in the environment, or to an emulator."""
     folder = sys.argv[1] if len(sys.argv) > 1 else "."
-    if "KOODRIVE_ENDPOINT" in os.environ:
+    if os.environ.get("KOODRIVE_ENDPOINT", "").strip():
         sys.exit(asyncio.run(back_up(folder)) > 0)
     with tempfile.TemporaryDirectory() as directory, Emulator(directory) as emulator:
         os.environ.update(emulator.environment())

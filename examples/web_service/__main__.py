@@ -35,7 +35,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(BROKEN_OFF))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with ExitStack() as stack:
-        uses_emulator = "KOODRIVE_ENDPOINT" not in os.environ
+        uses_emulator = not os.environ.get("KOODRIVE_ENDPOINT", "").strip()
         if uses_emulator:
             start_emulator(stack)
         if wanted.check:

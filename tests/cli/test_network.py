@@ -52,28 +52,38 @@ def with_password(proxy):
     return proxy.url.replace("//", f"//me:{PASSWORD}@")
 
 
+def asked_for(emulator, proxy):
+    """Return what the proxy was asked for on behalf of this emulator.
+
+    A client of another test that looks for a server that is gone may come upon the same port.
+    """
+    return [each for each in list(proxy.asked) if each.target.startswith(f"{emulator.url}/")]
+
+
 def write_profile(text):
     config_path().parent.mkdir(exist_ok=True)
     config_path().write_text(f"default = 'work'\n[profiles.work]\n{text}\n")
 
 
 @pytest.mark.usefixtures("environment")
-def test_calls_go_through_the_proxy_of_the_variable(invoke, proxy, with_password, monkeypatch):
+def test_calls_go_through_the_proxy_of_the_variable(
+    invoke, proxy, with_password, koodrive_emulator, monkeypatch
+):
     monkeypatch.setenv("KOODRIVE_PROXY", with_password)
     done = invoke("devices")
     assert done.exit_code == 0, done.output
-    assert len(proxy.asked) == 1
+    assert len(asked_for(koodrive_emulator, proxy)) == 1
 
 
 @pytest.mark.usefixtures("environment")
 def test_an_argument_goes_before_the_variable_and_none_is_no_proxy(
-    invoke, proxy, with_password, monkeypatch
+    invoke, proxy, with_password, koodrive_emulator, monkeypatch
 ):
     monkeypatch.setenv("KOODRIVE_PROXY", with_password)
     assert invoke("--proxy", "none", "devices").exit_code == 0
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     assert invoke("--proxy", "none", "devices").exit_code == 0
-    assert proxy.asked == []
+    assert asked_for(koodrive_emulator, proxy) == []
 
 
 @pytest.mark.usefixtures("environment")
@@ -96,13 +106,13 @@ def test_login_goes_through_the_proxy_and_the_profile_keeps_it(
     with token.open() as stdin:
         done = call("login", *options, stdin=stdin, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
-    assert len(proxy.asked) == 1
+    assert len(asked_for(koodrive_emulator, proxy)) == 1
     with token.open() as stdin:
         done = call("login", *options, "--proxy", "none", stdin=stdin, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert 'proxy = "none"' in config_path().read_text()
     assert invoke("devices").exit_code == 0
-    assert len(proxy.asked) == 1
+    assert len(asked_for(koodrive_emulator, proxy)) == 1
 
 
 def test_a_password_is_shown_nowhere(invoke, environment, with_password, proxy, monkeypatch):
@@ -291,7 +301,7 @@ def test_no_command_sends_credentials_to_another_machine_without_tls(
             refused.add(path[0])
             assert done.exit_code == (1 if path == ("doctor",) else 3), path
             assert f"hint: koodrive --allow-plain-http {PLAIN} allows it" in done.output
-    assert refused == {"backup", "devices", "doctor", "files", "login", "records", "scopes"}
+    assert refused >= {"backup", "devices", "doctor", "files", "login", "records", "scopes"}
     assert koodrive_emulator.seen.count() == 0
     assert plain.startswith("http://")
 

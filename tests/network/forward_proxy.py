@@ -123,6 +123,10 @@ class ForwardProxy:
         finally:
             for _, each in upstream.values():
                 each.close()
+            for _, each in upstream.values():
+                # a transport that is not closed yet when the loop ends is a warning, in any test
+                with suppress(OSError, asyncio.CancelledError):
+                    await each.wait_closed()
 
     async def _tunnel(
         self, place: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
