@@ -288,13 +288,23 @@ class MalformedResponse(TransportError):
     """The answer is not what the interface documents: not JSON, cut off, without ``code``.
 
     :ivar status: HTTP status of the answer.
+    :ivar unreadable: Whether it is no answer of the interface at all, but a page of a gateway or
+        half an answer: the next one may be better. Otherwise it has ``code`` 0 and lacks something.
     """
 
     def __init__(
-        self, message: str, *, method: str, path: str, status: int, trace_id: str | None = None
+        self,
+        message: str,
+        *,
+        method: str,
+        path: str,
+        status: int,
+        trace_id: str | None = None,
+        unreadable: bool = False,
     ) -> None:
         super().__init__(message, method=method, path=path, trace_id=trace_id)
         self.status = status
+        self.unreadable = unreadable
 
 
 class PagingError(KooDriveError):

@@ -16,7 +16,7 @@ from koodrive_async.errors import (
     InvalidArgument,
 )
 from koodrive_async.models import RecordStatus
-from koodrive_async.resources.refusals import may_be_of_the_lock
+from koodrive_async.transport.refusals import may_be_of_the_lock
 from koodrive_async.unfinished import (
     ROOT_DIGEST,
     RecordGoneError,
@@ -137,10 +137,11 @@ class SessionRecord:
         :raises NotFound: It is gone.
         """
         self._lease = lease
-        if self._order.resume is None:
-            await self._create(lease)
-        else:
-            await self._go_on_with(self._order.resume, lease)
+        with lease.quoted():
+            if self._order.resume is None:
+                await self._create(lease)
+            else:
+                await self._go_on_with(self._order.resume, lease)
 
     async def check(self) -> None:
         """Look whether going on under another lock is right: nobody else has ended the record.
@@ -150,7 +151,8 @@ class SessionRecord:
         if self._record is None or self._lease is None:
             return
         try:
-            record = await self._look_at(self._record.record_id)
+            with self._lease.quoted():
+                record = await self._look_at(self._record.record_id)
         except RecordGoneError as gone:
             raise gone.refusal from None
         if not (self._completing and record.status is RecordStatus.COMPLETED):

@@ -14,7 +14,7 @@ from koodrive_async.errors import (
     MalformedResponse,
 )
 from koodrive_async.models import RecordStatus
-from koodrive_async.resources.refusals import passes
+from koodrive_async.transport.refusals import passes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -15,6 +15,7 @@ from koodrive_async.errors import (
 from koodrive_async.models import BoundDevice
 from koodrive_async.resources.arguments import check_pattern
 from koodrive_async.transport.call import Call, path
+from koodrive_async.transport.refusals import as_kind, may_be_of_the_credentials
 from koodrive_async.transport.retry import may_have_acted
 from koodrive_async.transport.wire import entities, entity
 
@@ -88,9 +89,18 @@ class Devices:
         return next((each for each in devices if each.machine_code == machine_code), None)
 
     async def list(self) -> tuple[BoundDevice, ...]:
-        """Return all devices of the user, which come in one answer (page ``listBoundDevice``)."""
+        """Return all devices of the user, which come in one answer (page ``listBoundDevice``).
+
+        :raises AuthenticationError: The credentials were refused, in whatever form: this call needs
+            nothing else.
+        """
         call = Call(method="GET", path=path("backup", "device"), repeatable=True)
-        return await self._http.send(call, entities(BoundDevice))
+        try:
+            return await self._http.send(call, entities(BoundDevice))
+        except ApiError as refusal:
+            if isinstance(refusal, AuthenticationError) or not may_be_of_the_credentials(refusal):
+                raise
+            raise as_kind(AuthenticationError, refusal) from refusal
 
     async def unbind(self, device_id: str) -> BoundDevice:
         """Unbind a device and return it as it was (page ``unbindDevice``).

@@ -45,17 +45,30 @@ class Files:
         self._http = http
 
     def list(
-        self, record_id: str, page_size: int = 100, cursor: str | None = None
+        self,
+        record_id: str,
+        page_size: int = 100,
+        cursor: str | None = None,
+        *,
+        lock_id: str | None = None,
     ) -> Pager[BackupFile]:
         """List the files of a record (page ``listBackupFile``); iterating sends the requests.
 
         :param page_size: Files fetched at a time, 1 to 100.
         :param cursor: Where to start, from :attr:`Pager.cursor` or :attr:`Page.next_cursor`.
+        :param lock_id: A lock to quote: the page's example has one, its table does not.
         :raises InvalidArgument: An argument breaks its rule.
         """
         check_page_request(page_size, cursor)
         where = path("backup", "record", record_id, "files")
-        fetch = fetch_page(self._http, where, {"pageSize": str(page_size)}, BackupFile)
+        fetch = fetch_page(
+            self._http,
+            where,
+            {"pageSize": str(page_size)},
+            BackupFile,
+            name="files.list",
+            lock_id=lock_id,
+        )
         return Pager(fetch, cursor=cursor, model=BackupFile)
 
     async def create(
@@ -100,11 +113,12 @@ class Files:
         return await self._http.send(call, _read_created)
 
     async def part_urls(
-        self, file_id: str, parts: Sequence[MultiPartInfo]
+        self, file_id: str, parts: Sequence[MultiPartInfo], *, lock_id: str | None = None
     ) -> tuple[MultiPartInfo, ...]:
         """Fetch fresh presigned URLs (page ``uploadUrl``).
 
         :param parts: The parts as they were announced, with offset and midstate.
+        :param lock_id: A lock to quote, which no page asks for.
         :returns: Parts with ``upload_url``, in any order.
         :raises UploadTaskGone: The service no longer knows this upload.
         :raises InvalidArgument: No parts are given, or it is no list of parts.
@@ -122,14 +136,19 @@ class Files:
                     for part in parts
                 ),
             ),
+            lock_id=lock_id,
+            may_want_lock="files.part_urls",
             repeatable=True,
         )
         return await self._http.send(call, entities(MultiPartInfo, "multiParts"))
 
-    async def complete(self, file_id: str, sha256: str | None = None) -> None:
+    async def complete(
+        self, file_id: str, sha256: str | None = None, *, lock_id: str | None = None
+    ) -> None:
         """Have the service merge and check the parts of a file (page ``completeFile``).
 
         :param sha256: Digest of the whole file, for one more check.
+        :param lock_id: A lock to quote, which no page asks for.
         :raises IntegrityCheckFailed: A part is missing or is not what was announced.
         :raises UploadTaskGone: The service no longer knows this upload.
         """
@@ -140,6 +159,8 @@ class Files:
             method="POST",
             path=path("files", "complete"),
             body=body,
+            lock_id=lock_id,
+            may_want_lock="files.complete",
             repeatable=True,
             completes=True,
         )

@@ -16,8 +16,8 @@ from koodrive_async.errors import (
     LockLost,
     LockRefused,
 )
-from koodrive_async.resources.refusals import passes
 from koodrive_async.tasks import task_group
+from koodrive_async.transport.refusals import passes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from inspect import isawaitable
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
 from koodrive_async.errors import ApiError, AuthenticationError, InvalidArgument, LockLost
-from koodrive_async.resources.refusals import (
+from koodrive_async.transport.call import held_lock
+from koodrive_async.transport.refusals import (
     as_kind,
     may_be_of_the_credentials,
     may_be_of_the_lock,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from koodrive_async.resources.keeper import Keeper
-    from koodrive_async.resources.refusals import CredentialsWork
+    from koodrive_async.transport.refusals import CredentialsWork
 
 T = TypeVar("T")
 
@@ -62,7 +64,8 @@ class Lease:
 
         When the lock is lost the write is cancelled at once, and begun again when there is another
         lock. When a write is refused, and not plainly for something else, the lock is renewed to
-        find out whether it is lost; no page lists the codes of that.
+        find out whether it is lost, for no page lists the codes of that; then the write is made
+        once more.
 
         :param write: Makes the awaitable; called once more each time it is begun again.
         :returns: What the write returns.
@@ -72,7 +75,7 @@ class Lease:
 
         Whatever else the write raises is raised as it is. Cancelling the caller cancels the write.
         """
-        refusals = 0
+        refusals, is_renewed = 0, False
         while True:
             await self._keeper.until_held()
             losses = self.losses
@@ -81,12 +84,27 @@ class Lease:
             except _InterruptedError:
                 continue
             except ApiError as refusal:
-                if not await self._is_of_the_lock(refusal, losses):
+                if is_renewed:
                     raise
+                if not await self._is_of_the_lock(refusal, losses):
+                    if not may_be_of_the_lock(refusal):
+                        raise
+                    # the renewal may have brought a lock back that had run out
+                    is_renewed = True
+                    continue
                 refusals += 1
                 if refusals == _REFUSALS_OF_ONE_WRITE:
                     reason = f"a write was refused {refusals} times, under new locks too: {refusal}"
                     raise LockLost(self.lock_id, reason) from refusal
+
+    @contextmanager
+    def quoted(self) -> Iterator[None]:
+        """Have calls quote this lock that may want one, though not every page says so."""
+        token = held_lock.set(lambda: self.lock_id)
+        try:
+            yield
+        finally:
+            held_lock.reset(token)
 
     async def _is_of_the_lock(self, refusal: ApiError, losses: int) -> bool:
         if not may_be_of_the_lock(refusal):
@@ -98,7 +116,7 @@ class Lease:
     async def _attempt(self, write: Callable[[], Awaitable[T]]) -> T:
         task = asyncio.current_task()
         cancelling = task.cancelling() if task else 0
-        with anyio.CancelScope() as scope, self._keeper.writing(scope):
+        with anyio.CancelScope() as scope, self._keeper.writing(scope), self.quoted():
             try:
                 return await _awaitable(write())
             except Exception:

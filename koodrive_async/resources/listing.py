@@ -17,9 +17,19 @@ T = TypeVar("T")
 
 
 def fetch_page(
-    http: InterfaceHttp, path: str, query: Mapping[str, str], model: type[T]
+    http: InterfaceHttp,
+    path: str,
+    query: Mapping[str, str],
+    model: type[T],
+    *,
+    name: str,
+    lock_id: str | None = None,
 ) -> FetchPage[T]:
-    """Return the function that fetches the page at a cursor."""
+    """Return the function that fetches the page at a cursor.
+
+    :param name: Of the kind of call, which may want a lock.
+    :param lock_id: A lock to quote in any case.
+    """
     read_items = entities(model)
 
     def read(answer: Json) -> Page[T]:
@@ -29,6 +39,14 @@ def fetch_page(
 
     async def fetch(cursor: str | None) -> Page[T]:
         where = query if cursor is None else {**query, "cursor": cursor}
-        return await http.send(Call(method="GET", path=path, query=where, repeatable=True), read)
+        call = Call(
+            method="GET",
+            path=path,
+            query=where,
+            lock_id=lock_id,
+            may_want_lock=name,
+            repeatable=True,
+        )
+        return await http.send(call, read)
 
     return fetch

@@ -21,14 +21,14 @@ from koodrive_async.models import BackupLock, Module
 from koodrive_async.resources.arguments import check_module
 from koodrive_async.resources.keeper import Grant, Keeper
 from koodrive_async.resources.lease import Lease
-from koodrive_async.resources.refusals import (
+from koodrive_async.tasks import task_group
+from koodrive_async.transport.call import Call, path
+from koodrive_async.transport.refusals import (
     as_kind,
     may_be_of_the_credentials,
     may_be_of_the_lock,
     passes,
 )
-from koodrive_async.tasks import task_group
-from koodrive_async.transport.call import Call, path
 from koodrive_async.transport.wire import entity, nothing
 
 if TYPE_CHECKING:

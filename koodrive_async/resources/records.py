@@ -40,19 +40,29 @@ class Records:
         device_id: str | None = None,
         page_size: int = 100,
         cursor: str | None = None,
+        *,
+        lock_id: str | None = None,
     ) -> Pager[BackupRecord]:
         """List records (page ``listBackupRecord``); nothing is sent before the first iteration.
 
         :param device_id: Only records of this device.
         :param page_size: Records fetched at a time, 1 to 100.
         :param cursor: Where to start, from :attr:`Pager.cursor` or :attr:`Page.next_cursor`.
+        :param lock_id: A lock to quote: the page's example has one, its table does not.
         :raises InvalidArgument: An argument breaks its rule.
         """
         check_page_request(page_size, cursor)
         query = {"moduleCode": check_module(module).value, "pageSize": str(page_size)}
         if device_id is not None:
             query["deviceId"] = check_id(device_id, "device_id")
-        fetch = fetch_page(self._http, path("backup", "record"), query, BackupRecord)
+        fetch = fetch_page(
+            self._http,
+            path("backup", "record"),
+            query,
+            BackupRecord,
+            name="records.list",
+            lock_id=lock_id,
+        )
         return Pager(fetch, cursor=cursor, model=BackupRecord)
 
     async def create(
@@ -142,12 +152,19 @@ class Records:
         found.sort(key=_created_at, reverse=True)
         return tuple(found)
 
-    async def get(self, record_id: str) -> BackupRecord:
+    async def get(self, record_id: str, *, lock_id: str | None = None) -> BackupRecord:
         """Return a record (page ``getBackupRecord``).
 
+        :param lock_id: A lock to quote: the page's example has one, its table does not.
         :raises NotFound: There is no such record.
         """
-        call = Call(method="GET", path=path("backup", "record", record_id), repeatable=True)
+        call = Call(
+            method="GET",
+            path=path("backup", "record", record_id),
+            lock_id=lock_id,
+            may_want_lock="records.get",
+            repeatable=True,
+        )
         return await self._http.send(call, entity(BackupRecord))
 
     async def complete(

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SUCCESS = "0"
+TOO_MANY_CALLS = "APIGW.0308"
+"""What the gateway before the service says of calls that are too many, whatever the status."""
+
 _ERRORS_BY_CODE: Mapping[str, type[ApiError]] = {
     "13000101": InvalidRequest,
     "13000102": InvalidRequest,
@@ -115,20 +118,21 @@ class Answer:
             raise self._unreadable("the answer has no code")
         return decoded
 
-    def _malformed(self, problem: str) -> MalformedResponse:
+    def _malformed(self, problem: str, *, unreadable: bool = False) -> MalformedResponse:
         return MalformedResponse(
             f"{problem} (HTTP {self.status})",
             method=self.method,
             path=self.path,
             status=self.status,
             trace_id=self.trace_id,
+            unreadable=unreadable,
         )
 
     def _unreadable(self, problem: str) -> ApiError | MalformedResponse:
         # what a gateway says in HTML still has a status to act on
         if self.status >= _CLIENT_ERRORS:
             return self._refusal("", problem, {})
-        return self._malformed(problem)
+        return self._malformed(problem, unreadable=True)
 
     def _refusal(self, code: str, msg: str, answer: Mapping[str, Any]) -> ApiError:
         return _error_class(self.status, code)(
@@ -147,6 +151,8 @@ def _error_class(status: int, code: str) -> type[ApiError]:
     # all documented codes come with 400; any other status says more than a code beside it
     if status >= _SERVER_FAULTS:
         return ServerFault
+    if code == TOO_MANY_CALLS:
+        return RateLimited
     return _ERRORS_BY_STATUS.get(status) or _ERRORS_BY_CODE.get(code) or ApiError
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 
 import attrs
@@ -13,6 +14,9 @@ from koodrive_async.transport.auth import percent
 SERVICE = "/koodrive/ose"
 ROOT = f"{SERVICE}/v1"
 LOCK_HEADER = "x-backup-lock-id"
+
+held_lock: ContextVar[Callable[[], str] | None] = ContextVar("held_lock", default=None)
+"""Gives the id of the lock that is being held, for calls that may want it (:class:`Call`)."""
 
 BodyFrom = Callable[[str], Awaitable[object]]
 """Makes a body that depends on ``originValue``, the header value its proof code starts from."""
@@ -39,6 +43,9 @@ class Call:
     :param path: Percent-encoded, from :func:`path`.
     :param body: A model, plain JSON, or a function that makes one from ``originValue``.
     :param lock_id: Sent as ``x-backup-lock-id``.
+    :param may_want_lock: A name for this kind of call, where the pages contradict each other in
+        whether it has that header: it is sent without, and once more with the lock that is being
+        held when that is refused. What worked is kept for the next calls of the name.
     :param repeatable: Whether sending it twice does what sending it once does.
     :param signed_in: False for the calls that come before signing in.
     :param headers: Further headers.
@@ -52,6 +59,7 @@ class Call:
     query: Mapping[str, str] = attrs.field(factory=dict)
     body: object | BodyFrom | None = attrs.field(default=None, repr=False)
     lock_id: str | None = None
+    may_want_lock: str | None = None
     repeatable: bool
     signed_in: bool = True
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import aiohttp
 import anyio
+import attrs
 import yarl
 
 from koodrive_async.errors import (
@@ -21,17 +22,19 @@ from koodrive_async.errors import (
     DeadlineExceeded,
     KooDriveError,
     PermissionDenied,
+    RateLimited,
     TransportError,
 )
 from koodrive_async.threads import in_thread
 from koodrive_async.transport.auth import RequestHead, canonical_query
-from koodrive_async.transport.call import LOCK_HEADER, Call
+from koodrive_async.transport.call import LOCK_HEADER, Call, held_lock
 from koodrive_async.transport.connector import WaryConnector
 from koodrive_async.transport.dialing import Dialer
 from koodrive_async.transport.exchange import LARGE, Exchange
 from koodrive_async.transport.home import Home
 from koodrive_async.transport.plain_http import PlainHttp, is_loopback
 from koodrive_async.transport.proxy import is_host
+from koodrive_async.transport.refusals import may_be_of_the_lock, passes
 from koodrive_async.transport.retry import Attempts, RetryBudget
 from koodrive_async.transport.wire import encode
 
@@ -138,6 +141,7 @@ class InterfaceHttp:
             # seeded here: a client may be made before its process forks, and entered in each child
             self._door.chance = random.Random()  # noqa: S311 - trace ids are no secret
             self._door.home = Home()
+            self._door.locked = set()
         self._door.sessions = sessions
 
     def waiting(self) -> InterfaceHttp:
@@ -159,6 +163,30 @@ class InterfaceHttp:
 
         Cancellation closes the connection that the call is using.
         """
+        lock = held_lock.get() if call.may_want_lock and call.lock_id is None else None
+        if lock is None:
+            return await self._send(call, reader)
+        if call.may_want_lock in self._door.locked:
+            return await self._send(attrs.evolve(call, lock_id=lock()), reader)
+        try:
+            return await self._send(call, reader)
+        except ApiError as refusal:
+            if not may_be_of_the_lock(refusal):
+                raise
+            result = await self._with_lock(call, reader, lock(), refusal)
+        self._door.locked.add(call.may_want_lock or "")
+        return result
+
+    async def _with_lock(self, call: Call, reader: Reader[T], lock_id: str, refusal: ApiError) -> T:
+        """Send a call that was refused without a lock once more, with the one that is held."""
+        try:
+            return await self._send(attrs.evolve(call, lock_id=lock_id), reader)
+        except ApiError as second:
+            if passes(second):
+                raise
+            raise refusal from None
+
+    async def _send(self, call: Call, reader: Reader[T]) -> T:
         self._opened()
         # a call that comes before signing in may well be how the token is got
         credential = await self._credential(call) if call.signed_in else None
@@ -316,6 +344,8 @@ class _Door:
     sessions: Sessions | None = None
     home: Home | None = None
     chance: random.Random
+    locked: set[str]
+    """Kinds of calls that want the lock, though not every page says so."""
 
 
 class _Sent:
@@ -336,6 +366,8 @@ def _may_be_of_credentials(error: ApiError | TransportError) -> bool:
     if isinstance(error, AuthenticationError | PermissionDenied):
         return True
     if not isinstance(error, ApiError) or error.status != _BAD_REQUEST:
+        return False
+    if isinstance(error, RateLimited):
         return False
     return error.code == _BAD_REQUEST_CODE or error.code.startswith(_GATEWAY)
 

@@ -13,8 +13,10 @@ import attrs
 from koodrive_async.errors import (
     ApiError,
     Attempt,
+    MalformedResponse,
     PartRejected,
     ProxyFailed,
+    RateLimited,
     TransportError,
     UntrustedCertificate,
 )
@@ -58,6 +60,7 @@ RETRYABLE_CODES = frozenset(
     }
 )
 TOO_MANY_REQUESTS = 429
+_SUCCESS = 2
 
 BURST = 10
 """Repeated requests that may go at once, after a time without."""
@@ -268,7 +271,7 @@ def may_have_acted(error: RequestError) -> bool:
     """Say whether the other side may have done what was asked, although it did not say so."""
     if isinstance(error, TransportError):
         return error.sent
-    if error.status == TOO_MANY_REQUESTS:
+    if isinstance(error, RateLimited) or error.status == TOO_MANY_REQUESTS:
         return False
     return error.status in RETRYABLE_STATUS or error.code in RETRYABLE_CODES
 
@@ -280,12 +283,20 @@ def service_did_not_act(failure: Failure) -> bool:
     """Say whether it certainly had no effect: never sent, or refused for its rate."""
     if isinstance(failure.error, TransportError) and not failure.error.sent:
         return True
-    return failure.status == TOO_MANY_REQUESTS
+    return isinstance(failure.error, RateLimited) or failure.status == TOO_MANY_REQUESTS
 
 
 def no_answer(failure: Failure) -> bool:
     """Say whether there was no answer at all."""
     return isinstance(failure.error, TransportError) and failure.status is None
+
+
+def answer_of_something_else(failure: Failure) -> bool:
+    """Say whether a success came that is not the service's: a page of a gateway, or half of it."""
+    error = failure.error
+    if not isinstance(error, MalformedResponse) or not error.unreadable:
+        return False
+    return error.status // 100 == _SUCCESS
 
 
 def passing_fault(failure: Failure) -> bool:
@@ -303,6 +314,7 @@ def url_expired(failure: Failure) -> bool:
 REASONS: tuple[Callable[[Failure], bool], ...] = (
     service_did_not_act,
     no_answer,
+    answer_of_something_else,
     passing_fault,
     url_expired,
 )

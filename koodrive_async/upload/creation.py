@@ -62,6 +62,7 @@ class Creation:
     :param on_name: Awaited with each other name, before that is asked for.
     :ivar file: What is asked for; may be replaced after a refusal.
     :ivar has_found: Whether the file was there already, in an unknown state.
+    :ivar has_it: Whether no other upload has the file that was created.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Creation:
     ) -> None:
         self.file = file
         self.has_found: bool = False
+        self.has_it: bool = False
         self._on_name = on_name
         self._means = means
         self._record = record
@@ -107,6 +109,11 @@ class Creation:
                 attempts.succeeded()
                 self._in_doubt = False
                 return created
+
+    def rename(self) -> None:
+        """Ask for another name from now on, where the wanted one is taken."""
+        self.file = attrs.evolve(self.file, auto_rename=AutoRename.RENAME)
+        self._asked.clear()
 
     async def _settle(self, lock_id: str) -> CreatedBackupFile:
         # first, for names may be unique nowhere: then asking again is never refused
@@ -166,7 +173,7 @@ class Creation:
             # a file of another record has the name and the bytes: this one has none yet
             renamed = attrs.evolve(file, auto_rename=AutoRename.RENAME)
             return await self._ask(lock_id, renamed)
-        self._record.own(created.file_id)
+        self.has_it = self._record.own(created.file_id)
         if created.container_id is not None and file.container_id is None:
             self._record.container_id = created.container_id
         return created

@@ -15,6 +15,7 @@ from koodrive_async.errors import (
     AuthenticationError,
     DuplicateFileName,
     IntegrityCheckFailed,
+    InvalidArgument,
     PartRejected,
     SourceChanged,
     TransportError,
@@ -22,15 +23,15 @@ from koodrive_async.errors import (
 )
 from koodrive_async.hashing import TruncatedReadError, proof_code
 from koodrive_async.models import AutoRename, CreatedBackupFile, MultiPartInfo, NewBackupFile
-from koodrive_async.resources.refusals import may_be_of_the_lock, passes
+from koodrive_async.transport.refusals import may_be_of_the_lock, passes
 from koodrive_async.transport.retry import may_have_acted
 from koodrive_async.upload.chain import suspects, wrong_parts
 from koodrive_async.upload.creation import Creation
 from koodrive_async.upload.parts import PartsUpload
 from koodrive_async.upload.proof import is_stored
-from koodrive_async.upload.record_files import MAX_DESCRIPTION, shortened
 from koodrive_async.upload.space import space_of
-from koodrive_async.upload.urls import BATCH, PartUrls
+from koodrive_async.upload.terms import Terms, as_a_whole
+from koodrive_async.upload.urls import PartUrls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +110,7 @@ class Delivery:
     made: float = 0.0
     sent: float = 0.0
     _announced: tuple[MultiPartInfo, ...] = ()
+    _terms: Terms | None = None
     _creation: Creation | None = None
     _urls: PartUrls | None = None
     _stored_as: str | None = None
@@ -122,7 +124,6 @@ class Delivery:
     # by a call that was not answered, or is not yet
     _asked_to_complete: bool = False
     _has_sent: bool = False
-    _has_asked_for_space: bool = False
     _container_id: str | None = None
     _mended: int = 0
 
@@ -132,11 +133,14 @@ class Delivery:
 
     async def run(self) -> Outcome:
         """See it through; raises as :meth:`Uploader.upload`."""
-        lease = self.destination.lease
-        self._announced = await self._announcement()
+        lease, is_new = self.destination.lease, self.saved is None
+        self._terms = Terms(self.destination.record, self.item, self.plan, apply=is_new)
+        await self._agree_to_terms()
         self._take_up()
         outcome = await self._create_under(lease)
         self.made = self.sent = time.perf_counter()
+        if outcome == "rapid":
+            await lease.run(self._see_flash_through)
         if outcome == "uploaded":
             outcome = await self._deliver(lease)
         if self._number is not None:
@@ -158,6 +162,8 @@ class Delivery:
                         raise
                 else:
                     break
+            if self._terms is not None:
+                self._terms.keep()
             span.add(outcome=outcome, file=self.file_id)
         return outcome
 
@@ -222,15 +228,39 @@ class Delivery:
 
     @property
     def _may_be_complete(self) -> bool:
-        return self._is_taken_up or self._asked_to_complete
+        # nothing has to arrive of an empty file
+        return self._is_taken_up or self._asked_to_complete or not self.plan.size
+
+    async def _see_flash_through(self) -> None:
+        """Complete a file whose bytes the service had, unless it is complete with that.
+
+        Page ``createFile`` says that it is, and no page of backup files. So the first one of a
+        record is looked at; without a proof all of them are completed like any other.
+        """
+        record = self.destination.record
+        if record.trusts_flash is None:
+            async with record.learning_flash:
+                if record.trusts_flash is None:
+                    record.trusts_flash = await self._is_stored(self.file_id)
+        if record.trusts_flash:
+            return
+        try:
+            await self.means.files.complete(self.file_id, self.fingerprint.sha256)
+        except ApiError as refusal:
+            if passes(refusal) or isinstance(refusal, AuthenticationError):
+                raise
+            # it most likely is complete: the service has said that nothing is to be uploaded
+            logger.info("%s: completing it after a flash upload: %s", self.name, refusal)
 
     async def _begin_parts_again(self) -> bool:
         """Begin with the first part of the same file again, if the service has URLs for it."""
         try:
-            parts = await self.means.files.part_urls(self.file_id, self._announced[:BATCH])
+            parts = await self.means.files.part_urls(self.file_id, self._announced[:1])
         except ApiError as refusal:
             if passes(refusal):
                 raise
+            return False
+        except InvalidArgument:  # it has no parts
             return False
         assert self.created is not None  # noqa: S101 - tells the type checker
         self._forget_parts()
@@ -295,6 +325,9 @@ class Delivery:
             self.means.clock.time(),
         )
         self._is_taken_up = True
+        listed = self.destination.record.listed(saved.file_id)
+        if listed is not None:
+            self.description = listed.description or self.description
         self.destination.record.own(saved.file_id)
         self._etags.update(saved.parts)
         self.resumed = len(saved.parts)
@@ -314,7 +347,12 @@ class Delivery:
             except DuplicateFileName:
                 self._forget_number()  # the name that it notes is another file's
                 raise
+            if created.exist and not await self._is_complete(created.file_id):
+                created = await self._instead_of(created)
             self._is_taken_up = self._creation.has_found
+            if _is_one_part_of(created, self.plan):
+                self.plan = as_a_whole(self.plan)
+                self._announced = await self._announcement()
             self._created_as(created, asked_at)
             if self._number is not None and self._is_worth_noting:
                 self.means.journal.created(
@@ -327,6 +365,18 @@ class Delivery:
         if self.created.exist:
             return "exists"
         return "rapid" if self.created.rapid_upload else "uploaded"
+
+    async def _instead_of(self, there: CreatedBackupFile) -> CreatedBackupFile:
+        """Return what is to be done with a file that is there and not complete.
+
+        One that no other upload has is gone on with; otherwise this one gets another name.
+        """
+        assert self._creation is not None  # noqa: S101 - tells the type checker
+        if self._creation.has_it:
+            self._creation.has_found = True
+            return attrs.evolve(there, exist=False)
+        self._creation.rename()
+        return await self._creation.run(self.destination.lease.lock_id)
 
     async def _take_listed(self) -> None:
         """Go on with a file that the record lists, if an earlier run made it of this source.
@@ -355,40 +405,33 @@ class Delivery:
 
     def _take(self, listed: BackupFile, *, exist: bool) -> None:
         self._is_taken_up = True
+        self.description = listed.description or self.description
         self._created_as(
             CreatedBackupFile(file_id=listed.file_id, file_name=listed.file_name, exist=exist),
             self.means.clock.time(),
         )
 
     async def _asks_otherwise(self, refusal: ApiError) -> bool:
-        """Change what is asked for, where a refusal may be for that; return whether it was changed.
+        """Change what is asked for, where a refusal may be for that; return whether it was."""
+        if self.created is not None or self._terms is None:
+            return False
+        if not await self._terms.change(refusal, lambda: self._space_of(None)):
+            return False
+        await self._agree_to_terms()
+        return True
 
-        A description may be too long, though no page says so of backup files; and the space may
-        have to be named, which one page says is optional.
-        """
-        if self.created is not None or not may_be_of_the_lock(refusal):
-            return False
-        record = self.destination.record
-        if len(self.description or "") > MAX_DESCRIPTION:
-            self.description = shortened(self.description or "")
-            if not record.shortens:
-                record.shortens = True
-                logger.warning("the service refuses descriptions of this length: %s", refusal)
-        elif self._container_id is None and not self._has_asked_for_space:
-            self._has_asked_for_space = True
-            self._container_id = await self._space_of(None)
-            if self._container_id is None:
-                return False
-            record.names_space = True
-        else:
-            return False
+    async def _agree_to_terms(self) -> None:
+        assert self._terms is not None  # noqa: S101 - tells the type checker
+        self.plan, self.description = self._terms.plan, self._terms.description
+        self._container_id = self._terms.container_id
+        self._announced = await self._announcement()
         if self._creation is not None:
             self._creation.file = attrs.evolve(
                 self._creation.file,
                 description=self.description,
                 container_id=self._container_id,
+                multi_parts=self._announced,
             )
-        return True
 
     def _created_as(self, created: CreatedBackupFile, asked_at: float) -> None:
         self.created = created
@@ -411,10 +454,6 @@ class Delivery:
             self._stored_as = self._take_name()
         if self._number is None:
             self._number = await self._note(self._stored_as)
-        if record.shortens and len(self.description or "") > MAX_DESCRIPTION:
-            self.description = shortened(self.description or "")
-        if record.names_space and self._container_id is None:
-            self._container_id = record.container_id
         return Creation(
             self.means,
             record,
@@ -623,6 +662,13 @@ class Delivery:
                 record.has_asked = True  # whatever comes of it: not for every file
                 record.container_id = await space_of(self.means, file_id)
         return record.container_id
+
+
+def _is_one_part_of(created: CreatedBackupFile, plan: Plan) -> bool:
+    """Return whether the service wants a file as a whole that was announced in several parts."""
+    if len(plan) == 1 or len(created.multi_parts) != 1:
+        return False
+    return created.multi_parts[0].part_size == plan.size
 
 
 def _announcement(plan: Plan, fingerprint: Fingerprint) -> tuple[MultiPartInfo, ...]:

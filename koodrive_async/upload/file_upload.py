@@ -86,7 +86,7 @@ class FileUpload:
             name=created.file_name or self.name,
             sha256=fingerprint.sha256,
             size=self.plan.size,
-            parts=len(self.plan) - delivery.resumed if outcome == "uploaded" else 0,
+            parts=len(delivery.plan) - delivery.resumed if outcome == "uploaded" else 0,
             parts_resumed=delivery.resumed,
             retries=delivery.retries,
             seconds=completed - self.began,
@@ -97,7 +97,10 @@ class FileUpload:
                 complete=completed - delivery.sent,
             ),
             container_id=await delivery.container_of(),
-            description=delivery.description,
+            description=self.item.description,
+            stored_description=(
+                None if delivery.description == self.item.description else delivery.description
+            ),
             trace=self.watch.trace(),
         )
 

@@ -46,7 +46,10 @@ class UploadReceipt:
     :ivar seconds: From the first look at the source to the last answer.
     :ivar phases: The same, phase by phase.
     :ivar container_id: The space it is in; downloads ask for it.
-    :ivar description: As stored; :meth:`BackupSession.upload_tree` keeps the relative path here.
+    :ivar description: As it was given; :meth:`BackupSession.upload_tree` keeps the relative path
+        here.
+    :ivar stored_description: What is stored instead where the service takes no text of that length:
+        its beginning and a digest of the whole; None where it is the same.
     :ivar trace: When what happened.
     """
 
@@ -62,6 +65,7 @@ class UploadReceipt:
     phases: Seconds = attrs.field(factory=Seconds, metadata={"prefix": "seconds"})
     container_id: str | None = None
     description: str | None = None
+    stored_description: str | None = None
     trace: FileTrace | None = attrs.field(default=None, repr=False, eq=False)
 
     def timeline(self) -> Figure:

@@ -40,8 +40,10 @@ class RecordFiles:
     :ivar container_id: The space that files go to which name none, once it is known.
     :ivar learning: Held by the upload that is finding that out.
     :ivar has_asked: Whether one has tried to.
-    :ivar names_space: Whether the service wants files to name their space.
-    :ivar shortens: Whether the service takes no long descriptions.
+    :ivar terms: On which terms the service takes files, as far as it was asked otherwise.
+    :ivar trusts_flash: Whether a file is complete when the service has its bytes; None while that
+        is not known.
+    :ivar learning_flash: Held by the upload that is finding that out.
     """
 
     def __init__(
@@ -56,8 +58,9 @@ class RecordFiles:
         self.container_id: str | None = None
         self.learning: anyio.Lock = anyio.Lock()
         self.has_asked: bool = False
-        self.names_space: bool = False
-        self.shortens: bool = False
+        self.terms: frozenset[str] = frozenset()
+        self.trusts_flash: bool | None = None
+        self.learning_flash: anyio.Lock = anyio.Lock()
         self._looking: anyio.Lock = anyio.Lock()
         self._wanted: dict[object, list[list[BackupFile]]] = {}
         # hashes of names and ids: a record may have a million files

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from koodrive_async.errors import ApiError, ConfigurationError, TransportError
-from koodrive_async.resources.refusals import passes
+from koodrive_async.transport.refusals import passes
 
 if TYPE_CHECKING:
     from koodrive_async.models import Space

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
-from koodrive_async.errors import MalformedResponse
+from koodrive_async.errors import ApiError, MalformedResponse
 from koodrive_async.telemetry import SILENT
+from koodrive_async.transport.refusals import may_be_of_the_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 BATCH = 100
 """URLs asked for at a time; the interface states no maximum."""
+
+_FEWER = (10, 5, 1)
+"""URLs asked for at a time when more were refused."""
 
 _LONGEST_MARGIN = 60.0
 """Seconds before its end at which a URL is no longer begun with, or a tenth of its life."""
@@ -64,6 +68,7 @@ class PartUrls:
         self._urls: dict[int, _Url] = {}
         self._wanted = {part.part_number for part in announced}
         self._fetching: anyio.Lock | None = None
+        self._at_once = BATCH
         self._keep(answered, asked_at)
 
     def want(self, part_numbers: Iterable[int]) -> None:
@@ -115,12 +120,12 @@ class PartUrls:
         needed = [self._announced[part_number - 1]]
         needed += [
             part
-            for part in islice(following, BATCH - 1)
+            for part in islice(following, self._at_once - 1)
             if self._is_needed(part.part_number, asked_at)
         ]
         self._urls.pop(part_number, None)
         with self._instruments.span("refresh", file=self._file_id, parts=len(needed)):
-            answered = await self._files.part_urls(self._file_id, needed)
+            answered = await self._asked_for(needed)
         self._keep(answered, asked_at)
         if part_number not in self._urls:
             raise MalformedResponse(
@@ -129,6 +134,18 @@ class PartUrls:
                 path="files/multipart/uploadUrl",
                 status=200,
             )
+
+    async def _asked_for(self, needed: list[MultiPartInfo]) -> tuple[MultiPartInfo, ...]:
+        """Ask for URLs, for fewer at once when that is refused: no page states a maximum."""
+        while True:
+            try:
+                return await self._files.part_urls(self._file_id, needed)
+            except ApiError as refusal:
+                fewer = next((few for few in _FEWER if few < len(needed)), None)
+                if fewer is None or not may_be_of_the_lock(refusal):
+                    raise
+                self._at_once = fewer
+                needed = needed[:fewer]
 
     def _is_needed(self, part_number: int, now: float) -> bool:
         url = self._urls.get(part_number)

@@ -131,7 +131,8 @@ async def test_a_write_that_is_refused_under_a_lock_that_lives_is_raised_as_it_i
     drive, service, refusal
 ):
     device = await drive.devices.bind("m")
-    service.faults.add(Fault("error", "records.create", times=1, **refusal))
+    refused = Fault("error", "records.create", **refusal)
+    service.faults.add(refused)
     async with drive.locks.hold(Module.FOLDER, retake=going_on) as lease:
 
         async def write():
@@ -143,6 +144,9 @@ async def test_a_write_that_is_refused_under_a_lock_that_lives_is_raised_as_it_i
             await lease.run(write)
         assert (caught.value.status, caught.value.code) == (refusal["status"], refusal["code"])
         assert lease.losses == 0
+        # once more, for the renewal may have brought the lock back
+        assert service.faults.hits(refused) == 2
+        assert service.seen.count("locks.renew") == 1
 
 
 async def test_what_is_plainly_of_something_else_asks_nothing_of_the_lock(drive, service):

@@ -1,0 +1,115 @@
+"""On which terms the service takes a file: what is asked for otherwise when it refuses."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from koodrive_async.transport.refusals import may_be_of_the_lock
+from koodrive_async.upload.plan import MAX_PART_SIZE, Plan, PlannedPart
+from koodrive_async.upload.record_files import MAX_DESCRIPTION, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from koodrive_async.errors import ApiError
+    from koodrive_async.upload.item import UploadItem
+    from koodrive_async.upload.record_files import RecordFiles
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+PARTLESS: Final = "an empty file has no parts"
+WHOLE: Final = "a file comes in one part"
+SHORT: Final = f"a description has at most {MAX_DESCRIPTION} characters"
+NAMED: Final = "the space of a file is named"
+
+
+class Terms:
+    """What one file is created with, as far as the service may want it otherwise.
+
+    The pages of backup files leave open whether ``containerId`` may be left out, how long a
+    description may be, what an edition without multipart does, and how an empty file is announced.
+    So a file is asked for as it is wished; when that is refused, and not plainly for something
+    else, otherwise. What has worked is the way to ask for the next files of the record.
+
+    :param apply: Whether to begin on the terms that are known.
+    :ivar plan: How the file is cut.
+    :ivar description: As it is asked for.
+    :ivar container_id: The space that is named.
+    """
+
+    def __init__(self, record: RecordFiles, item: UploadItem, plan: Plan, *, apply: bool) -> None:
+        self.plan = plan
+        self.description: str | None = item.description
+        self.container_id: str | None = item.container_id
+        self._record = record
+        self._wished = plan, item.description
+        self._terms: frozenset[str] = frozenset()
+        self._others = self._alternatives()
+        self._refusal: ApiError | None = None
+        self._may_name_space = item.container_id is None
+        if apply and record.terms:
+            self._set(record.terms)
+            if NAMED in record.terms and self._may_name_space:
+                self.container_id = record.container_id
+
+    async def change(self, refusal: ApiError, space: Callable[[], Awaitable[str | None]]) -> bool:
+        """Ask otherwise after a refusal; return False when there is no other way.
+
+        :param space: Finds out which space the user has.
+        """
+        if not may_be_of_the_lock(refusal):
+            return False
+        self._refusal = self._refusal or refusal
+        if self._may_name_space:
+            self._may_name_space = False
+            if self.container_id is None and (found := await space()) is not None:
+                self.container_id = found
+                self._terms |= {NAMED}
+                return True
+        for terms in self._others:
+            if terms != self._terms - {NAMED}:
+                self._set(terms)
+                return True
+        return False
+
+    def keep(self) -> None:
+        """Hear that the file was created on these terms."""
+        for term in sorted(self._terms - self._record.terms):
+            logger.warning("the service refuses files unless %s: %s", term, self._refusal)
+        self._record.terms |= self._terms
+
+    def _alternatives(self) -> Iterator[frozenset[str]]:
+        """Give other terms, one by one and then all: each takes something away."""
+        plan, description = self._wished
+        possible = [
+            term
+            for term, is_possible in (
+                (PARTLESS, not plan.size),
+                (WHOLE, len(plan) > 1 and plan.size <= MAX_PART_SIZE),
+                (SHORT, len(description or "") > MAX_DESCRIPTION),
+            )
+            if is_possible
+        ]
+        yield from (frozenset({term}) for term in possible)
+        if len(possible) > 1:
+            yield frozenset(possible)
+
+    def _set(self, terms: frozenset[str]) -> None:
+        self.plan, self.description = self._wished
+        if PARTLESS in terms and not self.plan.size:
+            self.plan = attrs.evolve(self.plan, parts=())
+        if WHOLE in terms:
+            self.plan = as_a_whole(self.plan)
+        if SHORT in terms and len(self.description or "") > MAX_DESCRIPTION:
+            self.description = shortened(self.description or "")
+        self._terms = terms | (self._terms & {NAMED})
+
+
+def as_a_whole(plan: Plan) -> Plan:
+    """Return a plan of one part, if one part may be so large."""
+    if len(plan) <= 1 or plan.size > MAX_PART_SIZE:
+        return plan
+    return Plan(plan.size, plan.size, (PlannedPart(1, 0, plan.size),))

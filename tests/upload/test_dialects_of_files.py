@@ -1,0 +1,142 @@
+"""Answers that no page promises: what the service wants otherwise is given, and said once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from koodrive_async import AutoRename, Module, RetryPolicy, UploadFailure, UploadItem
+from koodrive_async.emulator import Dialect, Emulator, Fault
+from koodrive_async.testing import connect
+from tests.sample import sample
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+PART = 5 * MIB
+QUICK = RetryPolicy(base_delay=0, per_second=None)
+LONG = "/".join(["a folder with a long name"] * 40)
+ITEMS = [
+    UploadItem(source=b"", name="empty", description="empty"),
+    UploadItem(source=b"small", name="a", description=f"{LONG}/a"),
+    UploadItem(source=b"small too", name="a", description=f"{LONG}/b/a"),
+    UploadItem(source=sample(2 * PART + 1), name="large", description="large", part_size=PART),
+]
+SAID = {
+    "description_limit=512": "a description has at most",
+    "multipart=refused": "a file comes in one part",
+    "multipart=one-url": None,
+    "container_in_request=required": "the space of a file is named",
+    "empty_file=no-parts": "an empty file has no parts",
+    "empty_file=at-creation": "an empty file has no parts",
+    "empty_file=one-part": None,
+    "part_urls_at_once=5": None,
+    "created_parts=none": None,
+    "lock_header=parts-too": None,
+    "lock_header=reads-too": None,
+    "lock_header=everywhere": None,
+    "lock_header=refused-elsewhere": None,
+    "expired_lock=renewable": None,
+    "flash_hit=to-be-completed": None,
+    "flash_upload=never": None,
+    "same_file=unfinished-too": None,
+    "listed_description=absent": None,
+    "rate_limit=400-APIGW.0308": None,
+}
+
+
+def start(tmp_path, *settings):
+    return Emulator(tmp_path / "koodrive", dialect=Dialect.parse(settings))
+
+
+@pytest.mark.parametrize("setting", SAID)
+async def test_every_file_is_stored_and_what_differs_is_said_once(tmp_path, setting, caplog):
+    with start(tmp_path, setting) as emulator:
+        async with connect(emulator, retry=QUICK) as drive:
+            device = await drive.devices.bind("m")
+            session = drive.backup(device.device_id, Module.FOLDER)
+            first: list[object] = []
+
+            async def end_early():
+                async with session:
+                    emulator.faults.add(Fault("expired-lock", "files.create", times=1, after=1))
+                    emulator.faults.add(Fault("throttle", "files.create", times=1))
+                    first.extend([each async for each in session.upload_many(ITEMS[:3])])
+                    raise RuntimeError
+
+            with pytest.raises(RuntimeError):
+                await end_early()
+            record_id = session.record.record_id
+            async with drive.backup(device.device_id, Module.FOLDER, resume=record_id) as session:
+                outcomes = [each async for each in session.upload_many(ITEMS)]
+            assert [each for each in (*first, *outcomes) if isinstance(each, UploadFailure)] == []
+            receipts = [each for each in outcomes if not isinstance(each, UploadFailure)]
+            files = [file for file in emulator.files() if file.completed]
+            held = {file.file_id: emulator.content(file.file_id) for file in files}
+            assert Counter(held.values()) == Counter(item.source for item in ITEMS)
+            assert Counter(held[each.file_id] for each in receipts) == Counter(held.values())
+            names = {file.file_id: file.description for file in files}
+            assert all(
+                names[each.file_id] == (each.stored_description or each.description)
+                for each in receipts
+            )
+            assert {each.description for each in receipts if each.stored_description} == (
+                {item.description for item in ITEMS[1:3]}
+                if setting.startswith("description_limit")
+                else set()
+            )
+    said = SAID[setting]
+    if said is None:
+        assert "refuses files unless" not in caplog.text
+    else:
+        assert 1 <= caplog.text.count(said) <= 2  # once in each run that meets it
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("flash_hit=to-be-completed",),
+        ("flash_hit=to-be-completed", "space_calls=neither", "container_in_answer=absent"),
+        ("completed_file=13000901",),
+        ("completed_file=13000401", "space_calls=neither", "container_in_answer=absent"),
+    ],
+    ids=str,
+)
+async def test_a_flash_upload_ends_in_a_complete_file(tmp_path, settings):
+    with start(tmp_path, *settings) as emulator:
+        async with connect(emulator, retry=QUICK) as drive:
+            device = await drive.devices.bind("m")
+            for _ in range(2):
+                async with drive.backup(device.device_id, Module.FOLDER) as session:
+                    receipts = [
+                        await session.upload(b"same", name=name) for name in ("a", "b", "c")
+                    ]
+        assert {each.outcome for each in receipts} == {"rapid"}
+        assert all(file.completed for file in emulator.files())
+
+
+async def test_the_first_flash_upload_is_looked_at_and_no_other(tmp_path):
+    with start(tmp_path) as emulator:
+        async with connect(emulator) as drive:
+            device = await drive.devices.bind("m")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                for name in "abcdef":
+                    await session.upload(b"same", name=name)
+        assert emulator.seen.count("files.complete") == 1
+        assert emulator.seen.count("object.get") == 1
+
+
+@pytest.mark.parametrize("same", ["complete", "unfinished-too"])
+async def test_a_file_that_is_skipped_is_complete(tmp_path, same):
+    with start(tmp_path, f"same_file={same}") as emulator:
+        async with connect(emulator, retry=RetryPolicy(attempts=1)) as drive:
+            device = await drive.devices.bind("m")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                emulator.faults.add(Fault("error", "part.put", status=403, times=2))
+                with pytest.raises(Exception, match="403"):
+                    await session.upload(b"bytes", name="a", auto_rename=AutoRename.SKIP)
+                receipt = await session.upload(b"bytes", name="a", auto_rename=AutoRename.SKIP)
+        (file,) = [file for file in emulator.files() if file.completed]
+        assert file.file_id == receipt.file_id
+        assert emulator.content(receipt.file_id) == b"bytes"
