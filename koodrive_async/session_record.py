@@ -13,6 +13,7 @@ import attrs
 from koodrive_async.errors import (
     ApiError,
     ClientClosed,
+    IntegrityCheckFailed,
     InvalidArgument,
 )
 from koodrive_async.models import RecordStatus
@@ -38,6 +39,11 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 _CONTAINERS = "containerIds"
 _NOT_JSON = object()
+_UNFINISHED_FILES = (
+    "the service completes no record while a file in it is unfinished: one that failed (resume the "
+    "record and upload it again), or one whose creation was not answered, which stays as it is; a "
+    "new backup is not affected"
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -171,6 +177,8 @@ class SessionRecord:
         try:
             await self._records.complete(record_id, lock_id=lock_id, properties=wanted)
         except ApiError as refusal:
+            if isinstance(refusal, IntegrityCheckFailed):
+                refusal.advice = _UNFINISHED_FILES
             if wanted == kept or not may_be_of_the_lock(refusal):
                 raise
             # no page says how long properties may be
