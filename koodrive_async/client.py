@@ -277,6 +277,9 @@ class KooDrive:
             self._http.use(sessions)
             self._uploader.open(tls.parts, await self._open_journal(), told, descriptors)
             self._open = stack.pop_all()
+        if self._closing is not None:
+            await until_done(asyncio.create_task(self._close()))
+            raise ClientClosed("this client was closed while it was being entered")
         return self
 
     async def _open_journal(self) -> Journal:

@@ -198,6 +198,18 @@ async def test_a_client_that_is_left_by_cancellation_ends_its_sessions(koodrive_
     assert koodrive_emulator.locks() == ()
 
 
+async def test_a_client_that_is_closed_while_it_is_entered_is_not_open(koodrive_emulator, tmp_path):
+    drive = connect(koodrive_emulator, journal=tmp_path / "journal.db")  # opened in a thread
+    entering = asyncio.create_task(drive.__aenter__())
+    await asyncio.sleep(0)
+    await drive.aclose()
+    with pytest.raises(ClientClosed, match="while it was being entered"):
+        await entering
+    with pytest.raises(ClientClosed):
+        await drive.devices.list()
+    assert drive._uploader._means is None
+
+
 async def test_a_session_that_was_never_left_ends_with_its_client(koodrive_emulator):
     async with connect(koodrive_emulator) as drive:
         device = await drive.devices.bind("machine")
