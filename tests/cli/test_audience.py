@@ -13,7 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from koodrive_async.cli.app import koodrive
+from koodrive_async.cli.credentials import Credentials, same_service, vault_of
+from koodrive_async.cli.known_settings import SettingsError
 from koodrive_async.cli.profiles import config_path
+from koodrive_async.cli.settings import read_settings
 
 OPTIONS = {"module": "folder", "memory": "16M", "journal": "off", "wait": 0}
 """Settings that commands have as options: they make a profile reach into a command."""
@@ -321,3 +324,111 @@ def sign_in(emulator, way):
     (kept,) = config_path().parent.glob("*.credentials/*.json")
     found = json.loads(kept.read_text())
     return [found[name] for name in ("token", "refresh_token", "user_id") if name in found]
+
+
+# --- the matrix: where the service is named, and where the credentials are from ------------------
+
+HOME, AWAY = "https://home.example", "https://away.example"
+
+
+def access_of(monkeypatch, *, typed=None, environment=None, profile=None, kept=None, chosen=None):
+    """Return what these origins say together; ``kept`` are the credentials of the profile."""
+    in_environment(monkeypatch, **(environment or {}))
+    config_path().parent.mkdir(exist_ok=True)
+    if profile is not None:
+        values = profile | ({"credentials": "file"} if kept else {})
+        lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+        config_path().write_text(f"default = 'p'\n[profiles.p]\n{lines}")
+    if kept is not None:
+        vault_of("file", config_path(), "p").write(Credentials(**kept))
+    return read_settings(typed or {}, chosen).access()
+
+
+KEPT = {"endpoint": HOME, "user_id": "1", "token": "Bearer+kept"}
+GIVEN = {"endpoint": HOME, "user_id": "1", "token": "Bearer+given"}
+SIGNED = {"endpoint": HOME, "user_id": "1", "app_id": "a", "app_secret": "s"}
+PROFILE = {"endpoint": HOME, "user_id": "1"}
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.parametrize("place", [HOME, AWAY], ids=["same", "other"])
+@pytest.mark.parametrize(
+    "origins",
+    [
+        lambda url: {"typed": {"endpoint": url}, "environment": GIVEN},
+        lambda url: {"typed": {"endpoint": url}, "environment": SIGNED},
+        lambda url: {"typed": {"endpoint": url}, "environment": GIVEN, "profile": PROFILE},
+        lambda url: {"profile": PROFILE | {"endpoint": url}, "environment": GIVEN, "chosen": "p"},
+        lambda url: {"profile": PROFILE | {"endpoint": url}, "environment": SIGNED, "chosen": "p"},
+        lambda url: {"profile": {"endpoint": url}, "environment": GIVEN, "chosen": "p"},
+        lambda url: {"typed": {"endpoint": url}, "profile": PROFILE, "kept": KEPT},
+        lambda url: {"typed": {"endpoint": url}, "profile": PROFILE, "kept": KEPT, "chosen": "p"},
+        lambda url: {"environment": {"endpoint": url}, "profile": PROFILE, "kept": KEPT},
+        lambda url: {"profile": PROFILE | {"endpoint": url}, "kept": KEPT},
+        lambda url: {"profile": PROFILE | {"endpoint": url}, "kept": KEPT, "chosen": "p"},
+    ],
+)
+def test_credentials_are_used_for_the_endpoint_of_their_origin_alone(monkeypatch, origins, place):
+    if place == HOME:
+        assert access_of(monkeypatch, **origins(place)).endpoint == HOME
+        return
+    with pytest.raises(SettingsError) as refusal:
+        access_of(monkeypatch, **origins(place))
+    assert HOME in str(refusal.value)
+    assert "Bearer" not in str(refusal.value)
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.parametrize(
+    ("origins", "user"),
+    [
+        # a user that is typed for the same service discloses nothing
+        ({"typed": {"user_id": "2"}, "environment": GIVEN}, "2"),
+        ({"typed": {"user_id": "2"}, "profile": PROFILE, "kept": KEPT}, None),
+        ({"environment": {"user_id": "2"}, "profile": PROFILE, "kept": KEPT}, None),
+        ({"profile": PROFILE | {"user_id": "2"}, "environment": GIVEN, "chosen": "p"}, None),
+        ({"profile": PROFILE | {"user_id": "2"}, "kept": KEPT}, None),
+        # the environment is whole: the profile adds nothing to it
+        ({"profile": {"endpoint": AWAY, "user_id": "2"}, "environment": GIVEN}, "1"),
+        ({"profile": {"endpoint": AWAY, "user_id": "2"}, "kept": KEPT, "environment": GIVEN}, "1"),
+        # a profile that is typed and has credentials is whole, too
+        (
+            {
+                "profile": PROFILE,
+                "kept": KEPT,
+                "environment": GIVEN | {"endpoint": AWAY},
+                "chosen": "p",
+            },
+            "1",
+        ),
+        # what the environment leaves open is for others to say
+        ({"profile": PROFILE, "environment": {"token": "Bearer+given"}}, "1"),
+        ({"typed": {"endpoint": AWAY, "user_id": "3"}, "environment": {"token": "Bearer+x"}}, "3"),
+    ],
+)
+def test_credentials_are_used_for_the_user_of_their_origin_alone(monkeypatch, origins, user):
+    if user is None:
+        with pytest.raises(SettingsError):
+            access_of(monkeypatch, **origins)
+    else:
+        assert access_of(monkeypatch, **origins).user_id == user
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("https://HOME.example", True),
+        ("HTTPS://home.example:443/", True),
+        ("http://home.example", False),
+        ("https://home.example:8443", False),
+        ("https://home.example/base", False),
+        ("https://home.example.evil", False),
+        ("https://xhome.example", False),
+        ("https://home.example.", False),
+        ("https://[", False),
+    ],
+)
+def test_an_endpoint_is_compared_by_what_is_connected_to(other, same):
+    assert same_service(HOME, other) is same
+    assert same_service(other, HOME) is same
+    assert same_service(other, other)
