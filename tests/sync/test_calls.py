@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import threading
 import traceback
@@ -12,6 +13,7 @@ import pytest
 import koodrive_async
 from koodrive_async import (
     BackupIncomplete,
+    BearerToken,
     FileFinished,
     InvalidArgument,
     LockRefused,
@@ -327,3 +329,29 @@ def test_a_loop_that_was_left_early_leaves_the_record_unfinished(drive, device_i
             break
         session.complete_anyway()
     assert drive.records.get(record_id).status is RecordStatus.COMPLETED
+
+
+def test_what_a_user_gives_sees_the_context_of_the_call(open_client, koodrive_emulator):
+    request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
+    seen = []
+
+    async def token():
+        seen.append(request.get())
+        return koodrive_emulator.token
+
+    def content():
+        seen.append(request.get())
+        yield b"abc"
+
+    def note(_):
+        seen.append(request.get())
+
+    request.set("of this call")
+    with open_client(auth=BearerToken(token)) as drive:
+        device_id = drive.devices.bind("machine").device_id
+        with drive.backup(device_id, Module.FOLDER) as session:
+            session.upload(content(), name="x", on_progress=note)
+            items = (UploadItem(source=content(), name="y") for _ in range(1))
+            assert len(list(session.upload_many(items))) == 1
+    assert len(seen) > 3
+    assert set(seen) == {"of this call"}
