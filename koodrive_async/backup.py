@@ -190,10 +190,10 @@ class BackupSession:
     ) -> UploadReceipt:
         """Upload one file.
 
-        :param source: A path, a bytes-like object, a binary file object (read from where it
-            stands), or an iterable or async iterable of bytes. The last two are spooled to a
-            temporary file, because the digest of the whole must be known before the first byte may
-            be sent.
+        :param source: A path, a bytes-like object, a binary file object or async reader (read from
+            where it stands), or an iterable or async iterable of bytes. All but the first two are
+            spooled to a temporary file, because the digest of the whole must be known before the
+            first byte may be sent; ``Limits.files_in_flight`` of them at a time, over all calls.
         :param name: Name in the record; by default that of the path or file object.
         :param description: Free text that listings return.
         :param mime_type: Media type.

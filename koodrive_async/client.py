@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 from koodrive_async.backup import BackupSession
 from koodrive_async.blocks import OpenBlocks
 from koodrive_async.config import Limits, RetryPolicy, Timeouts, is_off, read_environment
-from koodrive_async.descriptors import DescriptorShares, free_descriptors
+from koodrive_async.descriptors import (
+    DescriptorShares,
+    free_descriptors,
+    when_one_is_free,
+)
 from koodrive_async.errors import ClientClosed, ConfigurationError
 from koodrive_async.pace import Pace
 from koodrive_async.resources import (
@@ -268,7 +272,9 @@ class KooDrive:
         self._entered = True
         told = instruments(self._telemetry)
         self._budget.on_retry = told.retried
-        descriptors = DescriptorShares.of(await in_thread(free_descriptors))
+        # without a descriptor OpenSSL would trust no authority, and not say why
+        free = await when_one_is_free(partial(in_thread, free_descriptors))
+        descriptors = DescriptorShares.of(free)
         tls = await tls_contexts(self._tls)
         async with AsyncExitStack() as stack:
             calls = min(_INTERFACE_CONNECTIONS, descriptors.calls)

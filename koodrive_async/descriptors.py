@@ -74,6 +74,8 @@ def free_descriptors() -> int | None:
     """Return how many more files and sockets this process may open; None where nothing limits it.
 
     It blocks for a moment.
+
+    :raises OSError: There is not a single one.
     """
     if sys.platform == "win32":
         return None
@@ -83,9 +85,8 @@ def free_descriptors() -> int | None:
     try:
         opened = len(os.listdir("/dev/fd"))  # noqa: PTH208 - a Path takes ten times as long
     except FileNotFoundError:  # no /proc, as in some containers
+        open_one()
         return limit
-    except OSError:
-        return 0
     return max(0, limit - opened)
 
 
@@ -98,6 +99,14 @@ def raise_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # some systems know a lower one
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def open_one() -> None:
+    """Open and close something.
+
+    :raises OSError: There is no descriptor for it.
+    """
+    os.close(os.open(os.devnull, os.O_RDONLY))
 
 
 def ran_out(error: BaseException) -> bool:

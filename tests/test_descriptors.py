@@ -88,6 +88,10 @@ from koodrive_async import KooDrive, Module
 
 limit, folder = int(sys.argv[1]), Path(sys.argv[2])
 
+async def another_client():
+    async with KooDrive.from_env(proxy=None) as drive:
+        return (await drive.devices.list())[0]
+
 async def first_of(batch):
     return [outcome async for outcome in batch][0]
 
@@ -108,12 +112,14 @@ async def main():
                 asyncio.create_task(session.upload(folder / "large")),
                 asyncio.create_task(session.upload(iter([b"stream"]), name="stream")),
                 asyncio.create_task(first_of(session.upload_tree(folder))),
+                asyncio.create_task(another_client()),
             ]
             await asyncio.wait(tasks, timeout=0.2)
             waiting = sum(not task.done() for task in tasks)
             for descriptor in taken:
                 os.close(descriptor)
-            return waiting, [(await task).outcome for task in tasks]
+            assert (await tasks[-1]).device_id == device.device_id
+            return waiting, [(await task).outcome for task in tasks[:-1]]
 
 print(json.dumps(asyncio.run(main())))
 """
@@ -125,7 +131,7 @@ def test_files_wait_while_others_have_all_descriptors(run_with, tmp_path):
     (folder / "small").write_bytes(b"small")
     (folder / "large").write_bytes(bytes(2**20 + 1))
     waiting, outcomes = run_with(TAKEN, 64, folder)
-    assert waiting == 4
+    assert waiting == 5
     assert set(outcomes) <= {"uploaded", "rapid"}
 
 

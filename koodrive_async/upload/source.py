@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import anyio
 import attrs
 
-from koodrive_async.descriptors import when_one_is_free
+from koodrive_async.descriptors import open_one, when_one_is_free
 from koodrive_async.errors import ClientClosed, SourceChanged
 from koodrive_async.hashing import Fingerprint
 from koodrive_async.resources.files import check_length
@@ -462,7 +462,7 @@ def _spool_folder() -> str:
         return tempfile.gettempdir()
     except FileNotFoundError:
         # the first call tries folders out, and finds none when it can open no file at all
-        os.close(os.open(os.devnull, os.O_RDONLY))
+        open_one()
         raise
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import fcntl
 import io
 import os
 import socket
@@ -23,6 +22,9 @@ from anyio.streams.file import FileReadStream
 from koodrive_async import InvalidArgument, Limits, Module, UploadItem, UploadReceipt
 from koodrive_async.testing import connect
 from tests.sample import sample
+
+if sys.platform != "win32":
+    import fcntl
 
 pytestmark = pytest.mark.anyio
 
