@@ -10,7 +10,7 @@ WITH_BIN := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 PATH="$(abspath $(BIN)):$$PATH"
 WORKERS ?= auto
 PYTHONS ?= 3.12 3.13 3.14
 
-.PHONY: demo test test-lowest test-pythons bench soak check dist changes format clean docs
+.PHONY: demo test test-lowest test-pythons mutations bench soak check dist changes format clean docs
 
 demo: $(READY)  ## Back up a small tree to an emulator on this machine and compare every byte.
 	$(BIN)/koodrive demo $(if $(DEMO_PATH),"$(DEMO_PATH)")
@@ -23,6 +23,9 @@ test-lowest: $(READY)  ## The suites of the core and of the command with the low
 
 test-pythons: $(READY)  ## The suites of the core with each other Python that is installed.
 	$(BIN)/python -m tests.environments --workers $(WORKERS) $(PYTHONS)
+
+mutations: $(READY)  ## Change lines that decide about remote state: each change has to turn a test red.
+	$(BIN)/python -m tests.mutations
 
 bench: $(BENCH_READY)  ## Speed and memory side by side with others; ROUNDS=1 QUICK=1 for a short look.
 	$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(QUICK),--quick --results build/bench)

@@ -159,3 +159,17 @@ async def test_a_resume_believes_no_listing(service, content, code, files, with_
     for receipt in receipts:
         assert len(emulator.content(receipt.file_id)) == receipt.size
         assert receipt.file_id in {file.file_id for file in emulator.files() if file.completed}
+
+
+@pytest.mark.parametrize("code", NOT_SAID)
+async def test_a_file_of_which_no_space_is_known_is_uploaded_again(service, content, code):
+    """Nothing can be looked at, and nothing had been completed: the first call did not act."""
+    emulator = service(container_in_answer="absent", space_calls="neither")
+    receipt, held = await backed_up(
+        emulator,
+        content,
+        Fault("error", "files.complete", status=503, times=1),
+        Fault("error", "files.complete", status=400, code=code, after=1, times=1),
+    )
+    assert held == [(receipt.name, content)]
+    assert emulator.content(receipt.file_id) == content

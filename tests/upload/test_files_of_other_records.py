@@ -175,3 +175,26 @@ async def test_a_file_that_another_record_has_is_not_skipped(emulator):
         files = {file.file_id: file for file in emulator.files()}
         assert files[first.file_id].record_id == session.record.record_id
         assert files[again.file_id].record_id == session.record.record_id
+
+
+@pytest.mark.parametrize("listing", ["hidden", "listed"])
+async def test_a_name_that_identifies_a_file_identifies_its_record_too(tmp_path, scope, listing):
+    """Both records are in doubt of the same file: each asks for a name that is its own."""
+    dialect = Dialect(
+        unique_names=scope,
+        unfinished_files=listing,
+        complete_part_urls="given",
+        flash_upload="never",
+    )
+    held = []
+    with Emulator(tmp_path / "koodrive", dialect=dialect) as emulator:
+        for _ in range(2):
+            emulator.faults.clear()
+            emulator.faults.add(Fault("lost-answer", "files.create", times=1))
+            async with connect(emulator, retry=QUICK) as drive:
+                device = await drive.devices.bind("m")
+                async with drive.backup(device.device_id, Module.FOLDER) as session:
+                    receipt = await session.upload(COMPLETE, name="a.bin", description="x/a.bin")
+            held.append((receipt.file_id, stored(emulator, session.record.record_id)))
+    assert held[0][0] != held[1][0]
+    assert held[0][1] == held[1][1] == [("x/a.bin", sha256(COMPLETE).hexdigest())]
