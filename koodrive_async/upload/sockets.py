@@ -122,7 +122,10 @@ class PatientSocket:
         try:
             self._sock.getpeername()  # one that has gone would leave an open socket behind
             secure = self._tls.wrap_socket(
-                self._sock, server_hostname=self._host, do_handshake_on_connect=False
+                self._sock,
+                # neither certificates nor SNI (RFC 6066) have the final dot of a signed URL
+                server_hostname=self._host.rstrip("."),
+                do_handshake_on_connect=False,
             )
         except OSError as error:
             raise self._lost(error) from None

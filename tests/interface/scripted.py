@@ -68,12 +68,14 @@ Handler = Callable[[Request], Reply]
 class Scripted:
     """Answers one request after another with the replies of ``script``, then with ``otherwise``.
 
+    :param tls: To be spoken, if any.
     :ivar reads_bodies: False to reply when the head of a request is there.
     """
 
     reads_bodies = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.requests: list[Request] = []
         self.script: deque[Reply] = deque()
         self.otherwise: Handler = lambda _: answer({"code": 1, "msg": "the script is over"})
@@ -96,10 +98,10 @@ class Scripted:
         self.script.extend(reply if callable(reply) else answer(dict(reply)) for reply in replies)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        self.host = f"127.0.0.1:{port}"
-        self.url = f"http://{self.host}"
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.host = f"127.0.0.1:{self.port}"
+        self.url = f"{'http' if self._tls is None else 'https'}://{self.host}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
