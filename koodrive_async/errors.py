@@ -44,8 +44,9 @@ operating system raised, with the path in it. All of these pickle.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from koodrive_async.url_text import without_secret_urls, without_urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,7 +92,16 @@ __all__ = [
 
 
 class KooDriveError(Exception):
-    """Base of every exception of this package."""
+    """Base of every exception of this package.
+
+    Neither its text nor any text on it has a URL with a query or a user in it.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*map(_without_secrets, args))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, _without_secrets(value))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only constructors cannot be called again with ``args``: restore the state instead.
@@ -316,7 +326,8 @@ class ApiError(KooDriveError, _Attempted):
 
     :ivar status: HTTP status.
     :ivar code: ``code`` of the answer as a string, for example ``"13000405"``; empty without one.
-    :ivar msg: ``msg`` of the answer, as sent; the text of this exception has it in one line.
+    :ivar msg: ``msg`` of the answer, as sent but for URLs with a query or a user; the text of this
+        exception has it in one line.
     :ivar trace_id: The ``X-Traceid`` that was sent: quote it to the vendor's support.
     :ivar retry_after: Seconds the service asked to wait, or None.
     :ivar method: HTTP method of the request.
@@ -510,15 +521,17 @@ class LockLost(UploadError):
 # --- texts of others ---------------------------------------------------------------------------
 
 _LONGEST_TEXT = 500
-_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://\S+")
+
+
+def _without_secrets(value: object) -> object:
+    return without_secret_urls(value) if isinstance(value, str) else value
 
 
 def _on_one_line(text: str) -> str:
     """Return what the other side wrote as it may be shown: printable, short, without any URL."""
+    text = without_urls(text)
     if len(text) > _LONGEST_TEXT:
         text = text[:_LONGEST_TEXT] + "..."
-    if "://" in text:
-        text = _URL.sub("<URL>", text)  # a presigned one is as good as a password
     if text.isprintable():
         return text
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -59,6 +59,7 @@ class Tokens:
             headers={"x-hw-agentName": agent_name},
             signed_in=False,
             repeatable=False,
+            secret=True,
         )
         return await self._http.send(call, _read_session)
 
@@ -77,6 +78,7 @@ class Tokens:
             headers={} if access_token is None else {"Authorization": access_token},
             signed_in=access_token is None,
             repeatable=False,
+            secret=True,
         )
         return await self._http.send(call, _read_session)
 

@@ -23,7 +23,9 @@ from koodrive_async.errors import (
     UploadTaskGone,
 )
 from koodrive_async.transport.clock import read_http_date
+from koodrive_async.transport.excerpt import excerpt
 from koodrive_async.transport.wire import Refused
+from koodrive_async.url_text import without_urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +74,11 @@ _SERVER_FAULTS = 500
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """An answer as it came, and the request it belongs to."""
+    """An answer as it came, and the request it belongs to.
+
+    :ivar secrets: What signed the request in, and must not be shown where it comes back; None when
+        nothing of the answer may be shown.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -81,6 +87,7 @@ class Answer:
     path: str
     trace_id: str
     service_time: float
+    secrets: tuple[str, ...] | None = attrs.field(default=(), repr=False)
 
     def read(self, reader: Reader[T]) -> T:
         """Check the envelope and take out what the call is about.
@@ -94,13 +101,17 @@ class Answer:
         except Refused as refusal:
             raise self._refusal(refusal.code, refusal.msg, payload) from None
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise self._malformed(f"the answer is not the documented one: {error}") from error
+            problem = without_urls(str(error))
+        # out here, or what the values were would be in the error's context
+        raise self._malformed(f"the answer is not the documented one: {problem}")
 
     def _payload(self) -> Json:
         if self.status // 100 == _REDIRECTION:
             raise self._malformed("the service redirects, which is not followed")
         if sum(map(self.raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-            raise self._unreadable("the answer has more values than any documented one")
+            raise self._unreadable(
+                "the answer has more values than any documented one", passing=False
+            )
         decoded: Json | None = None
         unreadable = ""
         try:
@@ -108,7 +119,7 @@ class Answer:
         except (ValueError, RecursionError) as error:
             unreadable = _reason(error)
         if unreadable:  # out here, or all that the answer says would be in the error's context
-            raise self._unreadable(f"the answer is not JSON ({unreadable})")
+            raise self._unreadable(f"the answer is not JSON ({unreadable}) but {self._excerpt()}")
         if not isinstance(decoded, dict):
             raise self._unreadable(f"the answer is a JSON {type(decoded).__name__}, not an object")
         code = _code(decoded)
@@ -117,6 +128,12 @@ class Answer:
         if code is None:
             raise self._unreadable("the answer has no code")
         return decoded
+
+    def _excerpt(self) -> str:
+        kind = self.headers.get("Content-Type")
+        if self.secrets is None:
+            return excerpt(b"", kind) if not self.raw else f"{len(self.raw):,} bytes"
+        return excerpt(self.raw, kind, self.secrets)
 
     def _malformed(self, problem: str, *, unreadable: bool = False) -> MalformedResponse:
         return MalformedResponse(
@@ -128,11 +145,11 @@ class Answer:
             unreadable=unreadable,
         )
 
-    def _unreadable(self, problem: str) -> ApiError | MalformedResponse:
+    def _unreadable(self, problem: str, *, passing: bool = True) -> ApiError | MalformedResponse:
         # what a gateway says in HTML still has a status to act on
         if self.status >= _CLIENT_ERRORS:
             return self._refusal("", problem, {})
-        return self._malformed(problem, unreadable=True)
+        return self._malformed(problem, unreadable=passing)
 
     def _refusal(self, code: str, msg: str, answer: Mapping[str, Any]) -> ApiError:
         return _error_class(self.status, code)(
@@ -169,7 +186,7 @@ def _code(answer: Mapping[str, Any]) -> str | None:
 
 def _msg(answer: Mapping[str, Any]) -> str:
     msg = answer.get("msg") or answer.get("error_msg") or "no message"
-    return msg[:_LONGEST_MSG] if isinstance(msg, str) else reprlib.repr(msg)
+    return msg[:_LONGEST_MSG] if isinstance(msg, str) else without_urls(reprlib.repr(msg))
 
 
 def _reason(error: Exception) -> str:

@@ -50,6 +50,7 @@ class Call:
     :param signed_in: False for the calls that come before signing in.
     :param headers: Further headers.
     :param completes: True for the call after which the service merges and checks all parts.
+    :param secret: True where tokens or passwords stand in the body, or in that of the answer.
     :param urgent: True for a call that must not wait behind others, neither for a rate limit nor
         for a connection.
     """
@@ -64,6 +65,7 @@ class Call:
     signed_in: bool = True
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     completes: bool = False
+    secret: bool = False
     urgent: bool = False
 
     def __attrs_post_init__(self) -> None:

@@ -58,6 +58,7 @@ class Exchange:
     :param path: Without the query, for errors.
     :param completes: True when :attr:`Timeouts.complete` is the limit.
     :param proxy: What leads there.
+    :param secret: True when the very body may be a secret, and that of the answer.
     """
 
     method: str
@@ -69,6 +70,7 @@ class Exchange:
     timeouts: Timeouts
     completes: bool
     proxy: Proxy | None = None
+    secret: bool = False
 
     async def run(self, session: aiohttp.ClientSession, service_time: ServiceTime) -> Answer:
         """Send it and read the whole answer; neither redirects nor cookies are followed.
@@ -108,6 +110,7 @@ class Exchange:
                     path=self.path,
                     trace_id=self.trace_id,
                     service_time=service_time.now(),
+                    secrets=self._secrets(asked),
                 )
         except (aiohttp.ClientError, OSError, ProxyProblemError) as error:
             failed = error
@@ -120,6 +123,12 @@ class Exchange:
         kind = response.headers.get("Content-Type")
         if problem := answered_itself(asked, self._there, response.status, kind):
             raise problem
+
+    def _secrets(self, asked: Proxy | None) -> tuple[str, ...] | None:
+        if self.secret:
+            return None
+        found = (self.headers.get("Authorization"), asked.authorization if asked else None)
+        return tuple(secret for secret in found if secret)
 
     @property
     def _patience(self) -> float:

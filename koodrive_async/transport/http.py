@@ -295,6 +295,7 @@ class InterfaceHttp:
             timeouts=self._timeouts,
             completes=call.completes,
             proxy=proxy,
+            secret=call.secret,
         )
         return await exchange.run(sessions.session(call), self.service_time)
 

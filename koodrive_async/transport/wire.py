@@ -21,6 +21,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
 from koodrive_async.errors import InvalidArgument
+from koodrive_async.url_text import without_urls
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -178,7 +179,11 @@ def _integer(value: object, _: Any) -> int:
         return value
     if isinstance(value, str) or (isinstance(value, float) and value.is_integer()):
         return int(value)
-    raise TypeError(f"expected a whole number, not {reprlib.repr(value)}")
+    raise TypeError(f"expected a whole number, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    return without_urls(reprlib.repr(without_urls(value) if isinstance(value, str) else value))
 
 
 def _boolean(value: object, _: Any) -> bool:
@@ -188,7 +193,7 @@ def _boolean(value: object, _: Any) -> bool:
         return value.lower() == "true"
     if value in {0, 1}:
         return bool(value)
-    raise TypeError(f"expected true or false, not {reprlib.repr(value)}")
+    raise TypeError(f"expected true or false, not {_shown(value)}")
 
 
 def _time(value: object, _: Any) -> datetime | None:
@@ -200,7 +205,7 @@ def _time(value: object, _: Any) -> datetime | None:
             return datetime.fromtimestamp(int(value) / 1000, UTC)
         moment = datetime.fromisoformat(str(value))
     except (ValueError, OverflowError, OSError):
-        logger.debug("a time could not be read: %s", reprlib.repr(value))
+        logger.debug("a time could not be read: %s", _shown(value))
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -20,6 +20,7 @@ from koodrive_async.transport.tunnel import if_it_intercepts, through
 from koodrive_async.upload.connection import HandshakeError
 from koodrive_async.upload.sockets import AbortedError, ConnectionLostError
 from koodrive_async.upload.stalls import StallError, StandstillError
+from koodrive_async.url_text import without_urls
 
 if TYPE_CHECKING:
     from koodrive_async.config import Timeouts
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 _SUCCESS = 2
 _LONGEST_ETAG = 200
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}://[^\s<>]*")
 
 
 def fail(error: Exception, part: PlannedPart, timeouts: Timeouts, proxy: Proxy | None) -> NoReturn:
@@ -89,7 +89,7 @@ def check_answer(answer: Answer, part: PlannedPart, now: float) -> None:
     """
     if answer.status // 100 == _SUCCESS:
         return
-    text = _URL.sub("<URL>", answer.text)  # a presigned one is as good as a password
+    text = without_urls(answer.text)
     code = re.search(r"<Code>(.{1,200}?)</Code>", text)
     message = re.search(r"<Message>(.{1,500}?)</Message>", text, re.DOTALL)
     raise PartRejected(

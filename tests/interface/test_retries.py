@@ -67,6 +67,13 @@ PASSING = {
     "502 in HTML": answer("<html>", 502),
     "504": answer("", 504),
     "408": answer("", 408),
+    "520": answer("<html>", 520),
+    "529": answer({"code": 529}, 529),
+    "HTML": answer("<html>Maintenance</html>", 200),
+    "nothing": answer("", 200),
+    "a piece of JSON": answer('{"code": 0, "da', 200),
+    "another's JSON": answer('{"error": "x"}', 200),
+    "another's list": answer("[]", 200),
     "reset": reset(),
     "reset in the answer": reset(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"),
     "cut off": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"),
@@ -239,6 +246,7 @@ async def test_what_a_gateway_says_instead_of_the_service_is_not_final(client, s
         answer({"code": 13000309, "msg": "no"}, 404),
         answer({"code": 7, "msg": "no"}, 409),
         answer({"code": 0, "data": [{}]}),
+        answer("<html>", 302),
     ],
 )
 async def test_what_would_not_help_is_not_repeated(client, scripted, answered):
