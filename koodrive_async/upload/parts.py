@@ -8,9 +8,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from koodrive_async.errors import (
+    ApiError,
+    AuthenticationError,
     ConnectionFailed,
     DeadlineExceeded,
+    MalformedResponse,
     PartRejected,
+    PermissionDenied,
+    RateLimited,
+    ServerFault,
     TransportError,
     UntrustedCertificate,
 )
@@ -44,6 +50,7 @@ _FORBIDDEN_CODES = frozenset(
     }
 )
 """What object stores say of a URL that has expired, with HTTP 400 as well as with 403."""
+_NOT_OF_THE_PART = (AuthenticationError, PermissionDenied, RateLimited, ServerFault)
 _FETCHES_OUTSIDE = 2
 """How often a part leaves its connection to others because its URL has to be fetched."""
 
@@ -112,6 +119,9 @@ class PartsUpload:
             await self._deliver(part)
 
     async def _deliver(self, part: PlannedPart) -> None:
+        if not part.size and not await self._has_url(part):
+            await self._on_acknowledged(part, None)
+            return
         means = self._means
         name = f"{self._name}, part {part.number}"
         attempts = Attempts(
@@ -152,6 +162,20 @@ class PartsUpload:
                 break
         self._urls.done(part.number)
         await self._on_acknowledged(part, etag)
+
+    async def _has_url(self, part: PlannedPart) -> bool:
+        """Say whether a part of no bytes is wanted.
+
+        No page says whether an empty file has parts. Where the service gives no URL for its one
+        part, completing the file says whether that is missing.
+        """
+        try:
+            await self._urls.get(part.number)
+        except (ApiError, MalformedResponse) as error:
+            if isinstance(error, _NOT_OF_THE_PART):
+                raise
+            return False
+        return True
 
     async def _send_once(self, part: PlannedPart, clock: PartClock) -> str | None:
         """Send a part with a URL that is good at the moment when there is a connection for it."""

@@ -82,7 +82,8 @@ class Choices:
     """Answers that a test may want otherwise.
 
     :param empty: ``"put"``: an empty file wants the PUT of its one part; ``"none"``: it gets no
-        part URL; ``"free"``: either way.
+        part URL, and asking for one is refused; ``"nothing"``: the answer to that has no URL;
+        ``"free"``: with the PUT or without.
     :param flash: Content that is in the space need not be sent.
     :param needs_lock: Also ``uploadUrl`` and ``completeFile`` of a backup file want the lock.
     :param lock_life: Seconds.
@@ -603,7 +604,7 @@ class Front:
         return shown[::-1]
 
     def _url(self, file: StoredFile, number: int) -> str | None:
-        if not file.length and self.choices.empty == "none":
+        if not file.length and self.choices.empty in {"none", "nothing"}:
             return None
         age = 0.0
         if self._aged:
