@@ -157,12 +157,8 @@ class LiveView:
 
     def _write_lines(self) -> None:
         lines = [self._said.popleft() for _ in range(len(self._said))]
-        if not lines:
-            return
-        text = Text("\n").join(map(Text.from_ansi, lines))
-        if not (self.is_possible or self._console.is_jupyter):
-            text = Text(text.plain)  # a file gets no colours, whatever FORCE_COLOR says
-        self._console.print(text, soft_wrap=True)
+        if lines:
+            self._console.print(Text("\n").join(map(Text.from_ansi, lines)), soft_wrap=True)
 
 
 class _Redirected(io.TextIOBase):

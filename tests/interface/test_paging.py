@@ -506,6 +506,23 @@ async def test_tasks_that_share_an_iterator_get_each_item_once_and_all_end(way, 
 
 
 @pytest.mark.parametrize("way", ["items", "pages"])
+async def test_tasks_that_take_their_time_leave_each_other_the_rest_of_a_page(way):
+    listing = Listing("abc", "", "defg", "h")
+    iterator = iterator_of(listing.pager(), way)
+
+    async def go_over_slowly():
+        got = []
+        async for one in iterator:
+            got.append(one)
+            await a_few_turns()
+        return got
+
+    shares = await asyncio.gather(*[go_over_slowly() for _ in range(3)])
+    assert sorted(flat(shares, way)) == listing.items
+    assert listing.fetched == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("way", ["items", "pages"])
 async def test_one_of_several_tasks_that_is_cancelled_loses_nothing(way):
     listing = Held("a", "b", "c")
     pager = listing.pager()
