@@ -36,7 +36,7 @@ from koodrive_async.cli.rules import left_out_text, read_rules
 from koodrive_async.cli.running import run
 from koodrive_async.cli.settings import connect, current
 from koodrive_async.cli.waiting import telling_of_the_lock
-from koodrive_async.cli.wording import ADRIFT, HELD, count_text, printable
+from koodrive_async.cli.wording import ADRIFT, HELD, count_text, printable, reason
 from koodrive_async.config import Limits, RetryPolicy, Timeouts, is_off
 from koodrive_async.errors import InvalidArgument, LockRefused
 from koodrive_async.upload.journal import AUTO
@@ -383,7 +383,16 @@ def _telling_of_the_journal(job: Job, *, as_json: bool) -> Iterator[None]:
         logger.removeHandler(handler)
         job.forgetful = job.forgetful or bool(heard)
         for record in heard:
-            write_warning(printable(record.getMessage()), as_json=as_json)
+            write_warning(_without_number(record), as_json=as_json)
+
+
+def _without_number(record: logging.LogRecord) -> str:
+    """Return what was logged, with an error of the system in its words alone."""
+    words = printable(record.getMessage())
+    error = record.args[-1] if isinstance(record.args, tuple) and record.args else None
+    if isinstance(error, OSError):
+        return words.replace(printable(str(error)), reason(error))
+    return words
 
 
 def _journal(given: str) -> str | None:

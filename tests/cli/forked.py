@@ -39,8 +39,9 @@ def become(arguments, asked, theirs):
     for number, file in ((1, asked["stdout"]), (2, asked["stderr"])):
         os.dup2(theirs if file is None else opened(file), number)
     os.close(theirs)
+    encoding = sys.stdout.encoding  # as the environment says
     for number, name in ((1, "stdout"), (2, "stderr")):
-        setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
+        setattr(sys, name, open(number, "w", encoding=encoding, closefd=False))  # noqa: SIM115 - for good
         setattr(sys, f"__{name}__", getattr(sys, name))
         getattr(sys, name).buffer.raw.name = f"<{name}>"
     sys.argv = ["koodrive", *arguments]
@@ -52,7 +53,7 @@ def opened(file):
         ours, theirs = os.pipe()
         os.close(ours)
         return theirs
-    return os.open(file, os.O_WRONLY)
+    return os.open(file, os.O_WRONLY | os.O_APPEND)
 
 
 if __name__ == "__main__":

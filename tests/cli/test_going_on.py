@@ -125,6 +125,28 @@ def test_the_line_works_when_it_is_pasted_elsewhere(
     assert file.description == "keep.txt"
 
 
+@pytest.mark.usefixtures("environment")
+def test_without_a_journal_that_can_be_written_the_record_is_named(
+    invoke, tree, tmp_path, koodrive_emulator
+):
+    (tmp_path / "file").touch()
+    journal = tmp_path / "file" / "journal.db"  # as in a container whose disk is read-only
+    koodrive_emulator.faults.add(FULL)
+    done = invoke("backup", tree, "--journal", journal)
+    (record,) = koodrive_emulator.records()
+    assert done.exit_code == 4
+    warning, stopped, _ = done.stderr.splitlines()
+    told = f"going on without the journal {journal}: {tmp_path / 'file'}: File exists"
+    assert warning == f"warning: {told}"
+    assert (
+        f"{MARK}koodrive backup --record {record.record_id} --journal {journal} {tree}" in stopped
+    )
+    koodrive_emulator.faults.clear()
+    done = invoke("backup", tree, "--record", record.record_id, "--journal", journal)
+    assert (done.exit_code, done.stderr.count("\n")) == (0, 1)
+    assert_is_backed_up(koodrive_emulator, tree)
+
+
 @in_bash
 def test_everything_that_was_typed_is_typed_again(
     call, tree, tmp_path, environment, koodrive_emulator, monkeypatch

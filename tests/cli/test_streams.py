@@ -149,6 +149,34 @@ def test_a_reader_that_has_left_is_no_word(call_all, words):
     assert call_all([words(line) for line in lines], stdout=LOST) == [[1, ""]] * len(lines)
 
 
+@pytest.mark.usefixtures("kept_journal")
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1", "COLUMNS": "7"},
+        {"PYTHONIOENCODING": "ascii", "COLUMNS": "none"},
+    ],
+    ids=" ".join,
+)
+def test_files_get_plain_lines_whatever_the_environment_says(
+    call_all, words, tree, tmp_path, monkeypatch, setting
+):
+    (tree / "文档" / "\x1b[31mred\r").write_text("red")
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    written = tmp_path / "written"
+    written.touch()
+    lines = [*WRITING, "files 12345", "nonsense", "--debug devices", "backup {tree} --json"]
+    done = call_all([words(line) for line in lines], stdout=str(written))
+    for line, (code, err) in zip(lines, done, strict=True):
+        assert code <= 4, line
+        assert err.replace("\n", "").isprintable(), line
+        assert "Traceback" not in err, line
+    text = written.read_text()
+    assert text.replace("\n", "").replace("\t", "").isprintable()
+    assert r"\x1b[31mred\r" in text
+
+
 @needs_full
 def test_a_full_disk_ends_a_process_of_its_own_like_that(call, environment):
     del environment

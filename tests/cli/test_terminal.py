@@ -142,6 +142,26 @@ def test_on_a_terminal_quiet_is_quiet(on_terminal, tree):
     assert on_terminal("backup", tree, "--quiet") == (0, "")
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"COLUMNS": "4"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"TERM": "dumb", "FORCE_COLOR": "1"},
+        {"NO_COLOR": "1", "FORCE_COLOR": "1"},
+    ],
+    ids=" ".join,
+)
+def test_any_terminal_will_do(on_terminal, tree, setting):
+    env = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"} | setting
+    for arguments in (["backup", tree], ["devices"], ["doctor"]):
+        code, written = on_terminal(*arguments, env=env)
+        assert code == 0, written
+        assert "Traceback" not in written
+        if arguments == ["doctor"] and len(setting) == 2:
+            assert ESCAPE not in written
+
+
 def test_a_dry_run_reads_well_on_a_terminal(on_terminal, tree):
     code, written = on_terminal("backup", tree, "--dry-run")
     assert code == 0
