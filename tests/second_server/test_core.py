@@ -441,7 +441,6 @@ async def test_a_machine_that_is_bound_already_is_found(any_store, serve, client
     assert list(front.devices) == [first.device_id]
 
 
-@pytest.mark.xfail(reason="uploadUrl and completeFile are sent without the lock")
 async def test_part_urls_and_completing_may_want_the_lock(any_store, serve, client):
     front = serve(any_store, Choices(needs_lock=True))
     content = sample(3 * PART, 11)
