@@ -128,7 +128,7 @@ class Dialect:
     url_scheme: Literal["same", "http", "https"] = "same"
     url_host: Literal["address", "name", "final-dot"] = "address"
     api_content_type: Literal["ignored", "required"] = "ignored"
-    part_content_type: Literal["ignored", "required", "refused"] = "ignored"
+    part_content_type: Literal["ignored", "required"] = "ignored"
 
     # --- looking and downloading ------------------------------------------------------------
     ranges: Literal["honoured", "ignored"] = "honoured"

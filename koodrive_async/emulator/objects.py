@@ -65,8 +65,10 @@ class ObjectStore:
                 400, "IncompleteBody", "The body is shorter than its Content-Length"
             )
             return object_refused(short, path)
-        except (CutError, ConnectionError):
+        except CutError:
             raise
+        except ConnectionError:  # the other side has left
+            raise CutError(reset=True) from None
         except Exception:
             logger.exception("The emulator failed at %s", exchange.route)
             return object_refused(ObjectRefusedError(500, "InternalError", "We failed"), path)
@@ -282,9 +284,7 @@ def check_content_type(exchange: Exchange, dialect: Dialect) -> None:
     rule, given = dialect.part_content_type, exchange.request.headers.get(hdrs.CONTENT_TYPE)
     if exchange.route != PART_PUT or rule == "ignored":
         return
-    if rule == "refused" and given is not None:
-        raise ObjectRefusedError(400, "InvalidArgument", "A part has no Content-Type")
-    if rule == "required" and given != "application/octet-stream":
+    if given != "application/octet-stream":
         raise ObjectRefusedError(
             400, "InvalidArgument", "A part has the Content-Type application/octet-stream"
         )

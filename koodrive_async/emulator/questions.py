@@ -65,9 +65,7 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "url_scheme": "Are presigned URLs http or https?",
     "url_host": "How is the host of presigned URLs written (always with a port here)?",
     "api_content_type": "Do calls with a body want Content-Type: application/json?",
-    "part_content_type": (
-        "Does the PUT of a part want Content-Type: application/octet-stream, or none?"
-    ),
+    "part_content_type": "Does the PUT of a part want Content-Type: application/octet-stream?",
     "ranges": "Does a download link honour the header Range?",
     "unfinished_links": "Does getDownLoadUrl give a link for a file that is not complete?",
     "unfinished_details": (

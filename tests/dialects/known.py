@@ -4,7 +4,6 @@ from __future__ import annotations
 
 KNOWN = {
     "unfinished_record=refused": "an unfinished upload of a killed run stays in the record",
-    "part_content_type=refused": "the PUT of a part always says what type it has",
 }
 
 BY_CHANCE = {"unfinished_record=refused"}

@@ -135,3 +135,26 @@ def test_it(koodrive_emulator):
     assert koodrive_emulator.seen.count("devices.list", status=503) == 3
 """)
     assert "1 passed" in out
+
+
+def test_a_user_chooses_the_dialect_of_the_service(project):
+    out = project("""
+import pytest
+from koodrive_async.emulator import Dialect
+
+def test_default(koodrive_emulator):
+    assert koodrive_emulator.dialect == Dialect()
+
+@pytest.mark.parametrize("koodrive_dialect", Dialect.deviations()[:2], ids=str)
+def test_parametrized(koodrive_emulator, koodrive_dialect):
+    assert koodrive_emulator.dialect == koodrive_dialect != Dialect()
+
+class TestOverridden:
+    @pytest.fixture
+    def koodrive_dialect(self):
+        return Dialect(url_life="60")
+
+    def test_it(self, koodrive_emulator):
+        assert koodrive_emulator.dialect.url_life == "60"
+""")
+    assert "4 passed" in out
