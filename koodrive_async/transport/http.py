@@ -21,8 +21,6 @@ from koodrive_async.errors import (
     ConfigurationError,
     DeadlineExceeded,
     KooDriveError,
-    PermissionDenied,
-    RateLimited,
     TransportError,
 )
 from koodrive_async.threads import in_thread
@@ -34,7 +32,11 @@ from koodrive_async.transport.exchange import LARGE, Exchange
 from koodrive_async.transport.home import Home
 from koodrive_async.transport.plain_http import PlainHttp, is_loopback
 from koodrive_async.transport.proxy import is_host
-from koodrive_async.transport.refusals import may_be_of_the_lock, passes
+from koodrive_async.transport.refusals import (
+    may_be_of_the_credentials,
+    may_be_of_the_lock,
+    passes,
+)
 from koodrive_async.transport.retry import Attempts, RetryBudget
 from koodrive_async.transport.wire import encode
 
@@ -63,10 +65,11 @@ KEEP_ALIVE = 15.0
 _URGENT_CONNECTIONS = 10
 """Connections for calls that keep locks, at most; a session has one such call at a time."""
 
+_DOUBT_EVERY = 60.0
+"""Seconds between two times that another token is asked for because of a refusal that may be one of
+the token's, and may be one of a lock's or a field's."""
+
 _CLOCK_REFUSALS = frozenset({400, 401, 403})
-_BAD_REQUEST = 400
-_BAD_REQUEST_CODE = "13000101"
-_GATEWAY = "APIG"
 
 
 class InterfaceHttp:
@@ -206,18 +209,51 @@ class InterfaceHttp:
                         -self.service_time.offset,
                     )
                     attempts.at_once(error)
-                elif not renewed and credential and _may_be_of_credentials(error):
+                elif not renewed and credential and self._is_in_doubt(error):
                     renewed = True
-                    fresh = await self._credential(call, refused=credential)
+                    fresh = await self._another(call, credential, error)
                     if fresh is credential:
-                        raise attempts.told(error) from None
-                    credential = fresh
-                    attempts.at_once(error)
+                        await attempts.after(error)
+                    else:
+                        credential = fresh
+                        attempts.at_once(error)
                 else:
                     await attempts.after(error)
             else:
                 attempts.succeeded()
+                if renewed:  # so that was it
+                    self._door.doubted_at = None
                 return result
+
+    @staticmethod
+    def _is_in_doubt(error: ApiError | TransportError) -> bool:
+        if isinstance(error, AuthenticationError):
+            return True
+        if not isinstance(error, ApiError) or passes(error):
+            return False
+        return may_be_of_the_credentials(error)
+
+    async def _another(
+        self, call: Call, credential: Credential, refusal: ApiError | TransportError
+    ) -> Credential:
+        """Ask for another credential than the one refused; return that one when there is no other.
+
+        A refusal that may mean something else asks only now and then, or every write under a lost
+        lock, refused with 403, would have the token renewed. In between it takes what another call
+        has got meanwhile.
+        """
+        if isinstance(refusal, AuthenticationError):
+            return await self._credential(call, refused=credential)
+        now, doubted_at = self._clock.time(), self._door.doubted_at
+        asks = doubted_at is None or not 0 <= now - doubted_at < _DOUBT_EVERY
+        if asks:
+            self._door.doubted_at = now
+        try:
+            return await self._credential(call, refused=credential if asks else None)
+        except KooDriveError as error:
+            # the refusal may well be about something else, and says more
+            logger.info("a refusal may be one of the token, and there is no other: %s", error)
+            return credential
 
     def _attempts(self, call: Call) -> Attempts:
         budget = RetryBudget(None) if call.urgent else self._budget
@@ -344,6 +380,7 @@ class _Door:
 
     sessions: Sessions | None = None
     home: Home | None = None
+    doubted_at: float | None = None
     chance: random.Random
     locked: set[str]
     """Kinds of calls that want the lock, though not every page says so."""
@@ -356,21 +393,6 @@ class _Sent:
     """
 
     stamp: str = ""
-
-
-def _may_be_of_credentials(error: ApiError | TransportError) -> bool:
-    """Say whether another credential is worth a try: how a used-up token is refused is not clear.
-
-    One page describes 400 as "authentication not passed" beside 401, another gives the gateway in
-    front of the service codes of its own.
-    """
-    if isinstance(error, AuthenticationError | PermissionDenied):
-        return True
-    if not isinstance(error, ApiError) or error.status != _BAD_REQUEST:
-        return False
-    if isinstance(error, RateLimited):
-        return False
-    return error.code == _BAD_REQUEST_CODE or error.code.startswith(_GATEWAY)
 
 
 # --- sessions ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ renewal says whether the lock lives, a listing of the devices whether the creden
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -54,7 +55,9 @@ _OF_SOMETHING_ELSE = frozenset(
 )
 """Codes whose page says that they are of a file, folder or space, and so not of a lock."""
 
-_GATEWAY = "APIG"
+_SIGNING_IN = re.compile(r"APIGW?\.03(?!08)[0-9]{2}")
+"""Codes of the API gateway for authentication; 0308 is of too many calls."""
+
 _BAD_REQUEST = "13000101"
 """Of status 400, which one page describes as authentication not passed."""
 
@@ -84,7 +87,7 @@ def may_be_of_the_credentials(error: ApiError) -> bool:
     return (
         isinstance(error, AuthenticationError | PermissionDenied)
         or error.code == _BAD_REQUEST
-        or error.code.startswith(_GATEWAY)
+        or _SIGNING_IN.fullmatch(error.code) is not None
     )
 
 

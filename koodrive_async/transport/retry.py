@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -24,7 +24,7 @@ from koodrive_async.pace import Pace
 from koodrive_async.transport.outage import is_outage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from koodrive_async.config import RetryPolicy
     from koodrive_async.transport.clock import Clock
@@ -47,18 +47,32 @@ RETRYABLE_STATUS = frozenset(
         599,
     }
 )
-RETRYABLE_CODES = frozenset(
-    {
-        "13000201",  # INNER_INVOKE_FAILURE
-        "13000304",  # target directory is abnormal: the page says to try again
-        "13000403",  # CHANGE_FILE_STATE_FAILURE: the page says to call again
-        # what object stores of this kind say of a body that came too slowly, and of their own load
-        "InternalError",
-        "RequestTimeout",
-        "ServiceUnavailable",
-        "SlowDown",
-    }
-)
+RETRYABLE_CODES: Final[Mapping[str, str]] = {
+    # of the interface
+    "13000201": "INNER_INVOKE_FAILURE",
+    "13000304": "the target directory is abnormal: its page says to try again",
+    "13000403": "CHANGE_FILE_STATE_FAILURE: its page says to call again",
+    # of object stores, as S3 and those that speak as it does document them
+    "BadDigest": "the bytes were damaged on the way",
+    "BandwidthLimitExceeded": "too much at a time",
+    "ConditionalRequestConflict": "another request for this part was under way",
+    "IncompleteBody": "the connection lost some of the bytes",
+    "InternalError": "the store failed",
+    "OperationAborted": "a conflicting operation was under way",
+    "RequestLimitExceeded": "too many requests",
+    "RequestThrottled": "too many requests",
+    "RequestTimeTooSkewed": "the clock that signed the URL was off, and may be set by now",
+    "RequestTimeout": "the bytes came too slowly",
+    "ServerBusy": "the store is under load",
+    "ServiceUnavailable": "the store is under load",
+    "SlowDown": "the store is under load",
+    "Throttling": "too many requests",
+    "ThrottlingException": "too many requests",
+    "TooManyRequests": "too many requests",
+    "XAmzContentSHA256Mismatch": "the bytes were damaged on the way",
+}
+"""Codes of what may pass, whatever the status, and why."""
+
 TOO_MANY_REQUESTS = 429
 _SUCCESS = 2
 

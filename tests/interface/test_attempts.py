@@ -143,6 +143,38 @@ def test_many_attempts_do_not_overflow_the_wait(count, base, most):
     asyncio.run(fail())
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "BadDigest"),
+        (400, "IncompleteBody"),
+        (400, "RequestTimeout"),
+        (400, "XAmzContentSHA256Mismatch"),
+        (403, "RequestTimeTooSkewed"),
+        (409, "OperationAborted"),
+        (409, "ConditionalRequestConflict"),
+        (429, "TooManyRequests"),
+        (500, "InternalError"),
+        (503, "SlowDown"),
+        (503, "ServiceUnavailable"),
+    ],
+)
+async def test_what_object_stores_say_may_pass_is_repeated(status, code):
+    attempts = attempts_of(RetryPolicy(attempts=2, base_delay=0))
+    await attempts.after(PartRejected(part_number=1, status=status, code=code, msg=""))
+    assert attempts.number == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "EntityTooLarge"), (403, "AccessDenied"), (403, "SignatureDoesNotMatch"), (409, None)],
+)
+async def test_what_object_stores_refuse_for_good_is_not(status, code):
+    attempts = attempts_of()
+    with pytest.raises(PartRejected):
+        await attempts.after(PartRejected(part_number=1, status=status, code=code, msg=""))
+
+
 @pytest.mark.parametrize("wait", [math.inf, 1e300, 121.0])
 async def test_no_wait_is_begun_that_is_longer_than_allowed(wait):
     clock = FakeClock()

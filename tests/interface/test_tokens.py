@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from koodrive_async import (
+    ApiError,
     AuthenticationError,
     BearerToken,
     ConfigurationError,
@@ -18,6 +19,7 @@ from koodrive_async import (
     Module,
     NewBackupFile,
     NotFound,
+    PermissionDenied,
     RetryPolicy,
     SessionInfo,
     Timeouts,
@@ -139,6 +141,69 @@ async def test_a_token_may_be_refused_in_other_ways_than_401(scripted, refusal):
         assert (await client.locks.create(Module.FOLDER)).lock_id == LOCK
     tokens = [request.headers["Authorization"] for request in scripted.requests]
     assert tokens == ["Bearer+old", "Bearer+new"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        answer({"code": 13000101, "msg": "Bad Request"}, 400),
+        answer({"code": 13000410, "msg": "no"}, 403),
+    ],
+    ids=["13000101", "403"],
+)
+async def test_a_refusal_that_may_mean_a_lock_asks_for_few_tokens(scripted, fake_clock, refusal):
+    provider = Provider(*(f"token {number}" for number in range(1000)))
+    scripted.otherwise = lambda _: refusal
+    async with client_of(scripted, auth=BearerToken(provider), clock=fake_clock) as client:
+        for _ in range(50):
+            with pytest.raises(ApiError):
+                await client.devices.list()
+        assert provider.asked == 2  # the first, and once in doubt
+        assert len(scripted.requests) == 51
+        fake_clock.now += 61
+        with pytest.raises(ApiError):
+            await client.devices.list()
+    assert provider.asked == 3
+
+
+async def test_twenty_calls_that_are_refused_together_with_403_share_the_next_token(scripted):
+    refusal = answer({"code": 13000410, "msg": "no"}, 403)
+    scripted.otherwise = lambda request: (
+        answer() if request.headers["Authorization"] == "good" else refusal
+    )
+    provider = Provider("used up", "good")
+    async with client_of(scripted, auth=BearerToken(provider)) as client:
+        assert await asyncio.gather(*(client.devices.list() for _ in range(20))) == [()] * 20
+    assert provider.asked == 2
+
+
+async def test_a_token_that_was_in_doubt_and_worked_is_doubted_again(scripted, fake_clock):
+    refusal = answer({"code": 13000410, "msg": "no"}, 403)
+    good = ["one"]
+    scripted.otherwise = lambda request: (
+        answer() if request.headers["Authorization"] in good else refusal
+    )
+    provider = Provider("one", "two", "three")
+    async with client_of(scripted, auth=BearerToken(provider), clock=fake_clock) as client:
+        for token in ("one", "two", "three"):
+            good[:] = [token]
+            await client.devices.list()
+    assert provider.asked == 3
+
+
+async def test_a_token_function_that_fails_hides_no_refusal_that_may_mean_something_else(scripted):
+    asked = []
+
+    async def provide():
+        asked.append(1)
+        if len(asked) > 1:
+            raise OSError("the vault is closed")
+        return "first"
+
+    scripted.otherwise = lambda _: answer({"code": 13000410, "msg": "not yours"}, 403)
+    async with client_of(scripted, auth=BearerToken(provide)) as client:
+        with pytest.raises(PermissionDenied, match="not yours"):
+            await client.records.get("1")
 
 
 async def test_a_refused_field_is_not_taken_for_a_refused_token(scripted):
