@@ -146,7 +146,7 @@ def read_rules(
 
     :param standing: What holds before anything is typed.
     :returns: None when everything is taken.
-    :raises click.UsageError: A pattern is none, or a file with patterns is no text.
+    :raises click.UsageError: A pattern matches no name, or a file with patterns is not text.
     :raises OSError: A file with patterns cannot be read.
     """
     own = [folder / IGNORE_FILE] if _has_own(folder) else []

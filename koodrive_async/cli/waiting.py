@@ -92,9 +92,9 @@ def _listening(name: str, handler: logging.Handler) -> Iterator[None]:
 
 @contextmanager
 def _telling(say: Say, *, as_json: bool) -> Iterator[Callable[[Callable[[], str]], object]]:
-    """Give what has texts said, one after the other, by a thread: a reader may take its time.
+    """Start a thread that writes texts in their order: the reader may take its time.
 
-    What it is given makes a text, which may block as well.
+    The value is a function that queues a text; it takes a callable, which may block as well.
     """
     texts: queue.SimpleQueue[Callable[[], str] | None] = queue.SimpleQueue()
 

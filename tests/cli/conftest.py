@@ -21,7 +21,7 @@ SECONDS = 40
 
 
 def _as_from_a_shell(prepare=None):
-    # nohup and "&" have whoever runs the tests ignore them, and a child inherits that
+    # under nohup, and in a job started with "&", the tests ignore them, and a child inherits that
     reset_signals()
     if prepare is not None:
         prepare()
