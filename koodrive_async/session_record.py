@@ -17,6 +17,7 @@ from koodrive_async.errors import (
     InvalidArgument,
 )
 from koodrive_async.models import RecordStatus
+from koodrive_async.resources.lease import quoting
 from koodrive_async.transport.refusals import may_be_of_the_lock
 from koodrive_async.unfinished import (
     ROOT_DIGEST,
@@ -143,7 +144,7 @@ class SessionRecord:
         :raises NotFound: It is gone.
         """
         self._lease = lease
-        with lease.quoted():
+        with quoting(lease):
             if self._order.resume is None:
                 await self._create(lease)
             else:
@@ -157,7 +158,7 @@ class SessionRecord:
         if self._record is None or self._lease is None:
             return
         try:
-            with self._lease.quoted():
+            with quoting(self._lease):
                 record = await self._look_at(self._record.record_id)
         except RecordGoneError as gone:
             raise gone.refusal from None

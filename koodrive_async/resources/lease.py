@@ -97,15 +97,6 @@ class Lease:
                     reason = f"a write was refused {refusals} times, under new locks too: {refusal}"
                     raise LockLost(self.lock_id, reason) from refusal
 
-    @contextmanager
-    def quoted(self) -> Iterator[None]:
-        """Have calls quote this lock that may want one, though not every page says so."""
-        token = held_lock.set(lambda: self.lock_id)
-        try:
-            yield
-        finally:
-            held_lock.reset(token)
-
     async def _is_of_the_lock(self, refusal: ApiError, losses: int) -> bool:
         if not may_be_of_the_lock(refusal):
             return False
@@ -116,7 +107,7 @@ class Lease:
     async def _attempt(self, write: Callable[[], Awaitable[T]]) -> T:
         task = asyncio.current_task()
         cancelling = task.cancelling() if task else 0
-        with anyio.CancelScope() as scope, self._keeper.writing(scope), self.quoted():
+        with anyio.CancelScope() as scope, self._keeper.writing(scope), quoting(self):
             try:
                 return await _awaitable(write())
             except Exception:
@@ -136,6 +127,16 @@ def _awaitable(given: Awaitable[T]) -> Awaitable[T]:
     if not isawaitable(given):
         raise InvalidArgument("write: an async function, which this one is not")
     return given
+
+
+@contextmanager
+def quoting(lease: Lease) -> Iterator[None]:
+    """Have calls quote a lock that may want one, though not every page says so."""
+    token = held_lock.set(lambda: lease.lock_id)
+    try:
+        yield
+    finally:
+        held_lock.reset(token)
 
 
 class _InterruptedError(Exception):
