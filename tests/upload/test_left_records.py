@@ -220,3 +220,18 @@ async def test_a_service_that_refuses_credentials_forgets_nothing(service, journ
         with pytest.raises(ApiError):
             await drive.find_unfinished(device.device_id, Module.FOLDER)
     assert await knows(journal, emulator, record_id)
+
+
+# --- a journal that cannot be written -------------------------------------------------------------
+
+
+async def test_without_a_place_for_the_journal_files_keep_their_names(service, tmp_path, caplog):
+    emulator = service()
+    in_the_way = tmp_path / "file"
+    in_the_way.write_bytes(b"")
+    async with connect(emulator, journal=in_the_way / "journal.db") as drive:
+        record_id = await left(drive, name="holiday.jpg")
+        await go_on(drive, record_id, name="other.jpg")
+    assert {file.name for file in emulator.files()} == {"holiday.jpg", "other.jpg"}
+    warnings = [line for line in caplog.text.splitlines() if "going on without" in line]
+    assert len(warnings) == 1
