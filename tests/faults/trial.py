@@ -186,19 +186,21 @@ class Trial:
         files, records = emulator.files(), emulator.records()
         if len(records) > 1:
             yield f"there are {len(records)} records"
-        names = Counter(file.name for file in files)
-        places = Counter(file.description for file in files)
+        # an unfinished file that may be another record's is left alone, and is no file of a backup
+        stored = [file for file in files if file.completed]
+        names = Counter(file.name for file in stored)
+        places = Counter(file.description for file in stored)
         for what, count in (names + places).items():
             if count > 2:  # a file without a folder has its name for a description
                 yield f"{what} is there {count} times"
-        for file in files:
+        for file in stored:
             if places[file.description] > 1 or names[file.name] > 1:
                 yield f"{file.name} ({file.description}) is there more than once"
-            if file.completed and emulator.content(file.file_id) != self.contents[file.description]:
+            if emulator.content(file.file_id) != self.contents[file.description]:
                 yield f"{file.description} is torn"
         if not complete:
             return
-        if {file.description for file in files if file.completed} != set(self.contents):
+        if {file.description for file in stored} != set(self.contents):
             yield f"not all is there: {[(f.name, f.completed) for f in files]}"
         if [record.status for record in records] != [RecordStatus.COMPLETED]:
             yield "the record is not completed"
