@@ -20,15 +20,14 @@ from koodrive_async.session_record import Order, SessionRecord
 from koodrive_async.tasks import task_group
 from koodrive_async.threads import in_thread
 from koodrive_async.upload import (
-    Batches,
     Destination,
     SessionWatch,
     UploadBatch,
     UploadItem,
     boot_id,
-    check_sources,
     tree_items,
 )
+from koodrive_async.upload.batch import Batches, check_sources
 from koodrive_async.upload.paths import os_path
 from koodrive_async.upload.timeline import draw_session
 

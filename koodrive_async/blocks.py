@@ -115,7 +115,7 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
         self.task: asyncio.Task[Any] | None = None
         self.is_entering: bool = False
         self.is_part: bool = False
-        self.ended = anyio.Event()
+        self.ended: anyio.Event = anyio.Event()
 
     async def __aenter__(self) -> T_co:
         self._blocks.add(self)

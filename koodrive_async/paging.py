@@ -187,7 +187,7 @@ class _Walk(Generic[T]):
         self._seen: set[str | None] = set()
         self._prefetch: asyncio.Task[Page[T] | Exception] | None = None
         self._fetching: anyio.CancelScope | None = None
-        self.turn = asyncio.Lock()
+        self.turn: asyncio.Lock = asyncio.Lock()
         """Is held by the task that takes the next page: there is one at a time."""
 
     async def next(self) -> Page[T] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from koodrive_async.upload.batch import Batches, UploadBatch, check_sources
+from koodrive_async.upload.batch import UploadBatch
 from koodrive_async.upload.delivery import Destination
 from koodrive_async.upload.engine import Uploader
 from koodrive_async.upload.events import (
@@ -31,7 +31,6 @@ from koodrive_async.upload.watching import Events, FileWatch, SessionWatch
 
 __all__ = [
     "AsyncReader",
-    "Batches",
     "Destination",
     "Event",
     "Events",
@@ -63,7 +62,6 @@ __all__ = [
     "UploadReceipt",
     "Uploader",
     "boot_id",
-    "check_sources",
     "default_path",
     "path_from_text",
     "path_text",

@@ -209,11 +209,11 @@ class _Work:
         self._running = self._taken = 0
         self._size: int | None = None
         self.has_begun: bool = False
-        self.places = anyio.Semaphore(at_a_time)
+        self.places: anyio.Semaphore = anyio.Semaphore(at_a_time)
         self.outcomes: deque[Outcome] = deque()
         self.error: Exception | None = None
         self.news: anyio.Event | None = None
-        self.ended = anyio.Event()
+        self.ended: anyio.Event = anyio.Event()
 
     @property
     def was_gone_through(self) -> bool:
