@@ -42,7 +42,7 @@ _NOT_A_LINK = getattr(os, "O_NOFOLLOW", 0)
 _A_LINK = "it has become a symbolic link"
 
 Parts = tuple[str, ...]
-"""Names from the root down, in the spelling of :mod:`os`; empty for the root itself."""
+"""Names from the root down, in the spelling of ``os``; empty for the root itself."""
 
 
 @attrs.define(eq=False)

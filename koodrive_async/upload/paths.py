@@ -33,7 +33,7 @@ def path_text(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
     Valid UTF-8 stays as it is, a backslash in a name becomes ``\\``, a byte that is not UTF-8
     becomes ``\xNN``. On Windows the separators become ``/`` first.
 
-    :param path: A path, relative or not, as :mod:`os` gives it.
+    :param path: A path, relative or not, as ``os`` gives it.
     :returns: Its text; no other path has the same.
     :raises InvalidArgument: It is no path, or has characters that no path of this system can have.
     """
@@ -76,7 +76,7 @@ def path_from_text(text: str) -> str:
     have ``..``.
 
     :param text: The description of a file in a tree.
-    :returns: The path, with ``/`` as its separator; pass it to :mod:`os` as it is.
+    :returns: The path, with ``/`` as its separator; pass it to ``os`` as it is.
     :raises InvalidArgument: No path has this text: a backslash in it is neither doubled nor the
         beginning of ``\xNN``, or the path is none that this system can have.
     """

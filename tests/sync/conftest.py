@@ -57,10 +57,13 @@ def interrupting(koodrive_emulator):
 
 
 def threads_since(before):
-    """Return the threads that have begun since and go on; anyio's own are given time to end."""
+    """Return the threads that have begun since and go on.
+
+    Those whose last act was to say that they are done are given time to end.
+    """
     begun = set(threading.enumerate()) - before
     for thread in begun:
-        if thread.name == "AnyIO worker thread":
+        if thread.name in {"AnyIO worker thread", "koodrive end"}:
             thread.join(10)
     return {thread for thread in begun if thread.is_alive()}
 

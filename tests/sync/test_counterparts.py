@@ -30,6 +30,7 @@ NAMES = {
 
 WITHOUT = {
     "Lease.run": "a blocking function cannot be stopped when the lock is lost",
+    "Lease.quoted": "what a session does around its own calls",
     "Records.creation": "something to be cancelled and run again, for sessions",
     "Events.put": "for those who tell, not for those who hear",
     "Events.end": "the same",
