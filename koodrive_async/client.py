@@ -35,6 +35,7 @@ from koodrive_async.threads import in_thread, until_done
 from koodrive_async.transport.auth import AppSignature, Auth, BearerToken, check_header_setting
 from koodrive_async.transport.clock import Clock, ServiceTime, SystemClock
 from koodrive_async.transport.dialing import USER_AGENT, Dialer
+from koodrive_async.transport.home import check_loop
 from koodrive_async.transport.http import InterfaceHttp, Sessions
 from koodrive_async.transport.outage import Outage
 from koodrive_async.transport.plain_http import (
@@ -267,6 +268,7 @@ class KooDrive:
         """Nothing can be left that was not entered."""
 
     async def __aenter__(self) -> Self:
+        check_loop()
         if self._entered:
             raise ClientClosed("a KooDrive client is entered once: make another one")
         self._entered = True

@@ -137,7 +137,10 @@ class ClientClosed(KooDriveError):
 
 
 class WrongEventLoop(KooDriveError):
-    """The client was used in another event loop, or thread, than the one it was entered in."""
+    """The client was used in another event loop, or thread, than the one it was entered in.
+
+    Or it was entered where no event loop of asyncio runs, such as in trio.
+    """
 
 
 class ForkedClient(KooDriveError):

@@ -8,6 +8,20 @@ import os
 from koodrive_async.errors import ForkedClient, WrongEventLoop
 
 
+def check_loop() -> asyncio.AbstractEventLoop:
+    """Return the running event loop.
+
+    :raises WrongEventLoop: There is none of asyncio.
+    """
+    if (loop := _running_loop()) is None:
+        raise WrongEventLoop(
+            "KooDrive needs a running event loop of asyncio, and there is none: enter it in what "
+            "asyncio.run() runs, or what anyio runs on asyncio (trio is not supported); programs "
+            "without an event loop use koodrive_async.sync"
+        )
+    return loop
+
+
 class Home:
     """The process and the event loop that this is made in."""
 
@@ -15,7 +29,7 @@ class Home:
 
     def __init__(self) -> None:
         self._process = os.getpid()
-        self._loop = asyncio.get_running_loop()
+        self._loop = check_loop()
 
     def check(self) -> None:
         """Refuse to go on elsewhere, where waiting might never end.

@@ -174,7 +174,8 @@ def _ask_the_system(tls: bool, host: str, port: int) -> Proxy | None:
     scheme = "https" if tls else "http"
     found = getproxies()
     variable = scheme if scheme in found else "all"
-    if variable not in found:
+    # the standard library knows it only where it stands alone
+    if variable not in found or "*" in re.split(r"[,\s]+", getproxies_environment().get("no", "")):
         return None
     # it compares texts, and people write IPv6 addresses with brackets and without
     if proxy_bypass(authority(host, port)) or (":" in host and proxy_bypass(host)):

@@ -100,13 +100,33 @@ def _trusting(tls: Tls) -> ssl.SSLContext:
     if tls.truststore and sys.platform in VERIFYING_SYSTEMS:
         return _system_verifier()
     if tls.ca_file is None:
-        return ssl.create_default_context()
+        return _trusting_the_environment()
     _check_readable("ca_file", tls.ca_file)
     try:
         return ssl.create_default_context(cafile=os.fspath(tls.ca_file))
     except (OSError, ValueError) as error:
         problem = "holds no certificates in PEM form"
         raise _unusable("ca_file", tls.ca_file, problem, error) from None
+
+
+def _trusting_the_environment() -> ssl.SSLContext:
+    """Trust what the environment names, or else the system's certificates.
+
+    OpenSSL passes over names that lead nowhere, and trusts nothing then, or other certificates.
+    """
+    paths = ssl.get_default_verify_paths()
+    file = os.environ.get(paths.openssl_cafile_env)
+    if file:
+        _check_readable(paths.openssl_cafile_env, file)
+    folders = os.environ.get(paths.openssl_capath_env)
+    if folders and not any(Path(folder).is_dir() for folder in folders.split(os.pathsep)):
+        raise ConfigurationError(f"{paths.openssl_capath_env}={folders!r}: there is no such folder")
+    context = ssl.create_default_context()
+    if file and not context.cert_store_stats()["x509"]:
+        raise ConfigurationError(
+            f"{paths.openssl_cafile_env}={file!r}: it holds no certificates in PEM form"
+        )
+    return context
 
 
 def _system_verifier() -> ssl.SSLContext:
@@ -160,10 +180,15 @@ def _check_readable(setting: str, path: FilePath) -> None:
             return
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ConfigurationError(f"Tls({setting}={os.fspath(path)!r}): {reason}") from None
+        raise ConfigurationError(f"{_named(setting, path)}: {reason}") from None
 
 
 def _unusable(setting: str, path: FilePath, problem: str, error: Exception) -> ConfigurationError:
     said = getattr(error, "reason", None)
     detail = f" ({said})" if said else ""
-    return ConfigurationError(f"Tls({setting}={os.fspath(path)!r}): it {problem}{detail}")
+    return ConfigurationError(f"{_named(setting, path)}: it {problem}{detail}")
+
+
+def _named(setting: str, path: FilePath) -> str:
+    given = f"{setting}={os.fspath(path)!r}"
+    return given if setting.isupper() else f"Tls({given})"

@@ -9,7 +9,7 @@ import timeit
 
 import pytest
 
-from koodrive_async import ClientClosed, WrongEventLoop
+from koodrive_async import BearerToken, ClientClosed, KooDrive, WrongEventLoop
 from koodrive_async.transport.home import Home
 from tests.interface.scripted import client_of, silence
 
@@ -119,3 +119,10 @@ async def test_looking_where_one_is_costs_next_to_nothing():
     home = Home()
     # a hundred times what it takes: this is about doing nothing slow, not about a number
     assert min(timeit.repeat(home.check, number=1000, repeat=5)) / 1000 < 50e-6
+
+
+def test_a_client_that_is_entered_without_an_event_loop_of_asyncio_says_so():
+    client = KooDrive("http://127.0.0.1:9", auth=BearerToken("t"), user_id="u")
+    entering = client.__aenter__()
+    with pytest.raises(WrongEventLoop, match="trio is not supported"):
+        entering.send(None)  # what trio does

@@ -61,6 +61,9 @@ async def test_this_machine_is_no_exception_unless_the_environment_says_so(monke
     ("excepted", "host", "port"),
     [
         ("*", "host.example", 443),
+        ("foo,*", "host.example", 443),
+        (" foo , * ", "::1", 443),
+        ("*,foo", "host.example", 8443),
         ("host.example", "host.example", 443),
         ("HOST.EXAMPLE", "host.example", 443),
         ("other, .example", "host.example", 443),
@@ -72,7 +75,8 @@ async def test_this_machine_is_no_exception_unless_the_environment_says_so(monke
 )
 async def test_hosts_of_no_proxy_are_connected_to_directly(monkeypatch, excepted, host, port):
     assert await found(monkeypatch, host, port=port, ALL_PROXY="a:1", no_proxy=excepted) is None
-    assert await found(monkeypatch, "host.test", ALL_PROXY="a:1", no_proxy="host.example") == "a:1"
+    for other in ("host.example", "*.example", "foo*", "x,*a"):
+        assert await found(monkeypatch, "host.test", ALL_PROXY="a:1", no_proxy=other) == "a:1"
 
 
 async def test_a_header_of_a_cgi_request_names_no_proxy(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import pickle
 import socket
 import ssl
@@ -362,3 +363,27 @@ async def test_where_openssl_is_the_verifier_truststore_is_not_needed(monkeypatc
     monkeypatch.setattr(tls_module, "VERIFYING_SYSTEMS", frozenset[str]())
     monkeypatch.setitem(sys.modules, "truststore", None)
     assert (await tls_contexts(Tls(truststore=True))).parts.verify_mode == ssl.CERT_REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("variable", "content"),
+    [("SSL_CERT_FILE", None), ("SSL_CERT_FILE", "no certificate"), ("SSL_CERT_DIR", None)],
+)
+async def test_a_variable_that_names_no_certificates_is_an_error(
+    monkeypatch, tmp_path, variable, content
+):
+    place = tmp_path / "gone"
+    if content is not None:
+        place.write_text(content)
+    monkeypatch.setenv(variable, str(place))
+    drive = KooDrive("https://127.0.0.1:9", auth=BearerToken("t"), user_id="u", journal=None)
+    with pytest.raises(ConfigurationError, match=variable) as refusal:
+        await drive.__aenter__()
+    assert str(place) in str(refusal.value)
+
+
+async def test_one_folder_of_several_is_enough(monkeypatch, tmp_path, secure_emulator, ca_file):
+    monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path / 'gone'}{os.pathsep}{tmp_path}")
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+    async with connect(secure_emulator) as drive:
+        await drive.devices.list()
