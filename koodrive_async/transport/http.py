@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import inspect
 import logging
 import random
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import aiohttp
 import anyio
@@ -398,6 +399,18 @@ class _Sent:
 # --- sessions ----------------------------------------------------------------------------------
 
 
+# What stands before a service adds headers: aiohttp takes 128 of 8 KiB if it is not asked for more.
+_HEAD_LIMITS: dict[str, Any] = {
+    name: limit
+    for name, limit in {
+        "max_line_size": 32 * 1024,
+        "max_field_size": 32 * 1024,
+        "max_headers": 500,
+    }.items()
+    if name in inspect.signature(aiohttp.ClientSession).parameters
+}
+
+
 class Sessions:
     """The sessions of a client: one for urgent calls, which wait behind no others.
 
@@ -444,6 +457,7 @@ def open_session(connections: int, tls: ssl.SSLContext, dialer: Dialer) -> aioht
         headers={"User-Agent": dialer.user_agent},
         auto_decompress=True,
         trust_env=False,
+        **_HEAD_LIMITS,
     )
     # When a kept connection breaks, aiohttp would send a DELETE or the PUT of a part a second time
     # by itself: transport/retry.py alone decides what is repeated.

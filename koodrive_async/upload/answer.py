@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,25 @@ _ERROR_LIMIT = 64 * 1024
 _ANSWER_LIMIT = 1024 * 1024
 """Bytes of an answer with all that surrounds its body; no object store says more to a part."""
 
+_HEAD_LIMIT = 256 * 1024
+"""Bytes of the head of an answer, with those of the announcements before it."""
+
 _ANNOUNCEMENT = 1
+_STATUS_OF_ANNOUNCEMENT = re.compile(rb"HTTP/[0-9.]+[ \t]+1[0-9][0-9](?![0-9])")
+_FOLDED = (b" ", b"\t")
+_HEADERS_THAT_COUNT = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"date",
+        b"etag",
+        b"keep-alive",
+        b"proxy-connection",
+        b"retry-after",
+        b"transfer-encoding",
+    }
+)
 
 
 @attrs.frozen
@@ -95,9 +114,52 @@ class _AnswerStream(io.RawIOBase):
 
 
 class _AnswerReader(io.BufferedReader):
+    """Gives :mod:`http.client` the headers that count.
+
+    It takes a hundred of them and lines of 64 KiB, and stores and what stands before them send
+    more: the others are passed over, within :data:`_HEAD_LIMIT`.
+    """
+
     def __init__(self, stream: _AnswerStream) -> None:
         super().__init__(stream)
         self._stream = stream
+        self._in_head = True
+        self._status_line = b""
+        self._head = 0
+
+    def readline(self, size: int | None = -1) -> bytes:
+        if not self._in_head:
+            return super().readline(size)
+        if not self._status_line:
+            self._status_line = self._line_of_head(size)
+            return self._status_line
+        passing_over = False
+        while True:
+            line = self._line_of_head(size)
+            if not line.strip():
+                # after an announcement the head of another answer follows
+                self._in_head = _STATUS_OF_ANNOUNCEMENT.match(self._status_line) is not None
+                self._status_line = b""
+                return line
+            if line[:1] in _FOLDED:
+                if passing_over:
+                    continue
+                return line
+            name = line.partition(b":")[0].strip().lower()
+            if name in _HEADERS_THAT_COUNT:
+                return line
+            passing_over = True
+            while not line.endswith(b"\n"):
+                line = self._line_of_head(size)
+                if not line:
+                    return line
+
+    def _line_of_head(self, size: int | None) -> bytes:
+        line = super().readline(size)
+        self._head += len(line)
+        if self._head > _HEAD_LIMIT:
+            raise http.client.HTTPException("the head of the answer has no end")
+        return line
 
     def close(self) -> None:
         if not self.closed:

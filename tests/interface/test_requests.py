@@ -455,3 +455,10 @@ async def test_parts_that_are_not_announced_are_left_out(client, scripted):
     file = NewBackupFile(file_name="a", sha256=SHA256, length=1, proof_code=PROOF)
     await client.files.create("19", file, lock_id=LOCK)
     assert "multiParts" not in json.loads(scripted.request.body)
+
+
+async def test_an_answer_may_have_many_and_long_headers(client, scripted):
+    many = {f"x_{number}": "y" for number in range(300)}
+    scripted.replies(answer({"code": 0}, 200, long="z" * 20_000, **many))
+    assert await client.devices.list() == ()
+    assert len(scripted.requests) == 1

@@ -11,7 +11,7 @@ from koodrive_async import ConnectionFailed, DeadlineExceeded, PartRejected
 from koodrive_async.threads import ThreadPool
 from koodrive_async.upload.budget import MemoryBudget
 from koodrive_async.upload.plan import PlannedPart
-from koodrive_async.upload.source import open_source
+from koodrive_async.upload.source import BytesContent, open_source
 from tests.upload.raw_server import (
     LARGE,
     MIB,
@@ -49,11 +49,33 @@ async def lane():
         b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" + OK,
         b"HTTP/1.1 102 Processing\r\n\r\n" + OK,
+        b"HTTP/1.1 100 Continue\r\n" + b"A: a\r\n" * 150 + b"\r\n" + OK,
+        b"HTTP/1.1 200 OK\r\n" + b"A: a\r\n" * 1000 + b"Content-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100_000 + b"\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: a\r\n Content-Length: 9\r\n\tb\r\nContent-Length: 0\r\n\r\n",
     ],
 )
 async def test_every_form_of_a_good_answer_is_understood(lane, answer):
     async with serving(answering(answer)) as server:
         await put(lane, server.url)
+    assert server.connections == 1
+
+
+async def test_a_connection_is_used_again_after_150_headers_and_its_etag_is_known(lane):
+    head = b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(150))
+    answer = head + b'ETag: "of it"\r\nContent-Length: 0\r\n\r\n'
+
+    async def twice(connection):
+        for _ in range(2):
+            await connection.request()
+            await connection.send(answer)
+
+    async with serving(twice) as server:
+        for _ in range(2):
+            etag = await lane.send(
+                PlannedPart(1, 0, 3), BytesContent(memoryview(b"abc")), server.url
+            )
+            assert etag == '"of it"'
     assert server.connections == 1
 
 
@@ -117,8 +139,11 @@ async def test_no_more_of_an_endless_error_is_read_than_is_worth_reading(lane, f
         b"SSH-2.0-OpenSSH_9.6\r\n",
         b"\x15\x03\x01\x00\x02\x02F",
         b"\r\n\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100_000 + b"\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"A: a\r\n" * 1000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"a" * 300_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: a\r\n" * 100_000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nETag: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: a",
+        b"HTTP/1.1 200 OK\r\nA: " + b"a" * 70_000,
     ],
 )
 async def test_a_broken_answer_is_a_failed_connection(lane, disaster):
