@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from koodrive_async.transport.proxy import authority
 from koodrive_async.transport.tunnel import ProxyProblemError, answered_itself, too_slow
 from koodrive_async.upload.connection import StaleError, StoreConnection
 from koodrive_async.upload.part_errors import check_answer, etag_of, fail
+from koodrive_async.upload.reuse import Reuse
 from koodrive_async.upload.sockets import ConnectionLostError, PatientSocket
 from koodrive_async.upload.target import Target
 from koodrive_async.upload.trace import PartClock
@@ -50,12 +52,11 @@ if TYPE_CHECKING:
     from koodrive_async.upload.plan import PlannedPart
     from koodrive_async.upload.source import Content
 
+logger: logging.Logger = logging.getLogger(__name__)
+
 Origin = tuple[bool, str, int]
 Put = Callable[["StoreConnection"], "Answer"]
 """Sends a part on a connection; blocks."""
-
-_TAKEN_BY_NOBODY = 256 * 1024
-"""Bytes that a socket takes though the other side has just closed the connection."""
 
 
 class PartSender(Protocol):
@@ -116,6 +117,7 @@ class ThreadLane:
         self._plain = plain
         self._busy: set[StoreConnection] = set()
         self._idle: defaultdict[Origin, deque[tuple[float, StoreConnection]]] = defaultdict(deque)
+        self._reuse: dict[Origin, Reuse] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._numbers = count(1)
         self._closed = False
@@ -147,7 +149,7 @@ class ThreadLane:
         head = _head(target, part.size, self._dialer.user_agent, asked)
         put = _Put(head, part, content, chain, clock or PartClock())
         try:
-            answer = await self._on_kept(origin, put)
+            answer = await self._on_kept(origin, put, self._reuse_of(origin, asked))
             if answer is None:
                 connection = await self._connect(origin, proxy, part)
                 answer = await self._exchange(connection, origin, put)
@@ -160,17 +162,38 @@ class ThreadLane:
         check_answer(answer, part, self._now())
         return etag_of(answer)
 
-    async def _on_kept(self, origin: Origin, put: Put) -> Answer | None:
-        """Send a part on a connection that is there; None when there is none, or no longer."""
-        while (kept := self._take_idle(origin)) is not None:
+    def _reuse_of(self, origin: Origin, asked: Proxy | None) -> Reuse:
+        """Return what is known of kept connections.
+
+        :param asked: The proxy that takes the requests themselves.
+        """
+        if (known := self._reuse.get(origin)) is None:
+            place = authority(*origin[1:]) if asked is None else f"the proxy {asked.name}"
+            known = self._reuse[origin] = Reuse(place, proven=asked is None)
+        return known
+
+    async def _on_kept(self, origin: Origin, put: Put, reuse: Reuse) -> Answer | None:
+        """Send a part on a connection that is there; None when there is none, or no longer.
+
+        One that is closed before any answer says nothing about the part, which is sent again at
+        once, on a new one.
+        """
+        if self._closed:
+            raise ClientClosed("the client was closed")
+        while (idle := self._idle.get(origin)) and reuse.begin():
+            kept = idle.pop()[1]
             try:
-                return await self._exchange(kept, origin, put)
+                answer = await self._exchange(kept, origin, put)
             except StaleError:
                 continue
-            except (ConnectionLostError, http.client.RemoteDisconnected):
-                if kept.taken > _TAKEN_BY_NOBODY:
-                    raise
-                return None  # closed at that very moment, which says nothing about the part
+            except (ConnectionLostError, http.client.RemoteDisconnected) as lost:
+                reuse.lost()
+                logger.info("a part is sent again, its kept connection was closed: %s", lost)
+                return None
+            finally:
+                reuse.end()
+            reuse.worked()
+            return answer
         return None
 
     async def _exchange(self, connection: StoreConnection, origin: Origin, put: Put) -> Answer:
@@ -220,14 +243,13 @@ class ThreadLane:
                 self._close_idle()
             raise
 
-    def _take_idle(self, origin: Origin) -> StoreConnection | None:
-        if self._closed:
-            raise ClientClosed("the client was closed")
-        idle = self._idle.get(origin)
-        return idle.pop()[1] if idle else None
-
     def _put_back(self, origin: Origin, connection: StoreConnection) -> None:
-        if self._closed or not connection.reusable:
+        reuse, idle = self._reuse.get(origin), self._idle.get(origin, ())
+        if (
+            self._closed
+            or not connection.reusable
+            or (reuse is not None and not reuse.keeps(len(idle)))
+        ):
             connection.sock.close()
             return
         loop = asyncio.get_running_loop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
 import socket
 
@@ -88,6 +90,59 @@ async def test_a_connection_that_is_closed_as_the_next_part_comes_is_replaced(la
         await put(lane, server.url)
         await put(lane, server.url)
     assert server.connections == 2
+
+
+class ClosingUnannounced:
+    """Answers one part on each connection, and closes it when the next one has begun to come.
+
+    So does tinyproxy, a moment after the answer, and with nothing said of it there.
+    """
+
+    def __init__(self):
+        self.lost = self.taken = 0
+
+    async def __call__(self, connection):
+        await connection.request()
+        await connection.send(OK)
+        self.taken += 1
+        await connection.head()
+        self.lost += 1
+
+
+def parts_to(lane, url, count, at_a_time):
+    """Send parts that no buffer holds, some at a time."""
+
+    async def some():
+        for _ in range(count // at_a_time):
+            await put(lane, url, bytes(2 * MIB))
+
+    return asyncio.gather(*(some() for _ in range(at_a_time)))
+
+
+async def test_a_proxy_that_closes_connections_unannounced_costs_one_part_at_most(caplog):
+    caplog.set_level(logging.INFO, "koodrive_async.upload")
+    closing = ClosingUnannounced()
+    async with serving(closing) as proxy, open_lane(4, proxy=proxy.url) as lane:
+        await parts_to(lane, "http://store.example/x?X-Amz-Signature=secret", 16, 4)
+    assert (closing.taken, closing.lost) == (16, 1)
+    assert caplog.text.count("closes connections without a word") == 1
+    assert caplog.text.count("a part is sent again") == 1
+    assert "secret" not in caplog.text
+
+
+async def test_a_store_that_closes_connections_unannounced_has_them_kept_no_longer():
+    closing = ClosingUnannounced()
+    async with serving(closing) as server, open_lane(1) as lane:
+        await parts_to(lane, server.url, 10, 1)
+    assert (closing.taken, closing.lost) == (10, 3)
+
+
+async def test_connections_through_a_proxy_that_keeps_them_are_used_again():
+    async with serving() as proxy, open_lane(4, proxy=proxy.url) as lane:
+        await put(lane, "http://store.example/x")
+        await put(lane, "http://store.example/x")
+        await parts_to(lane, "http://store.example/x", 16, 4)
+    assert proxy.connections == 4
 
 
 @pytest.mark.parametrize(
