@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from koodrive_async.cli.output import Display
     from koodrive_async.cli.report import Voice
     from koodrive_async.client import KooDrive
-    from koodrive_async.models import Module
+    from koodrive_async.models import BoundDevice, Module
     from koodrive_async.upload import Events
     from koodrive_async.upload.tree import LeftOut, TreeRules
 
@@ -83,8 +83,7 @@ class Job:
         """
         report = Report(voice, drive.limits.files_in_flight)
         async with drive:
-            machine = self.machine
-            device = await drive.devices.bind(machine.code, machine.name, machine.os)
+            device = await self._bound_device(drive)
             self.device_id = device.device_id
             self.journal = drive.journal_path
             self.forgetful = self.journal is None
@@ -139,6 +138,19 @@ class Job:
         if self.forgetful and self.record_id is not None:
             return self.again("--record", self.record_id)
         return self.again("--resume")
+
+    async def _bound_device(self, drive: KooDrive) -> BoundDevice:
+        """Return the device of this machine.
+
+        One that is bound under this name is not bound again: no page says that it keeps its id,
+        by which its records are found.
+        """
+        machine = self.machine
+        for device in await drive.devices.list():
+            bound = (device.machine_code, device.device_name, device.device_os)
+            if bound == (machine.code, machine.name, machine.os):
+                return device
+        return await drive.devices.bind(machine.code, machine.name, machine.os)
 
     async def _record_to_resume(self, drive: KooDrive, device_id: str, voice: Voice) -> str | None:
         if self.wanted is not None:

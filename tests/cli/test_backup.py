@@ -195,7 +195,7 @@ def test_a_refused_token_is_one_line_without_traceback(invoke, tree, monkeypatch
     monkeypatch.setenv("KOODRIVE_TOKEN", "Bearer+nobody")
     done = invoke("backup", tree)
     assert done.exit_code == 4
-    assert done.stderr.startswith("error: POST /koodrive/ose/v1/backup/device: HTTP 401")
+    assert done.stderr.startswith("error: GET /koodrive/ose/v1/backup/device: HTTP 401")
     assert done.stderr.count("\n") == 1
     assert "nobody" not in done.stderr
 
