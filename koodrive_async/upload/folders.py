@@ -236,7 +236,9 @@ class TreeFolders:
 
 @attrs.frozen
 class FoundFile:
-    """Where a walk found a file.
+    """Where a walk over a tree found a file: what :class:`UploadItem` carries as ``found``.
+
+    It pickles; in another process the way to the file is gone again from the root.
 
     :ivar source: Its path, which is the source of its upload.
     """
@@ -246,7 +248,13 @@ class FoundFile:
     source: Path
 
     def open(self, flags: int) -> int:
-        """Open it; as :meth:`TreeFolders.open_file`."""
+        """Open it, without following a link below the root; it blocks.
+
+        :param flags: As for ``os.open``.
+        :returns: A descriptor.
+        :raises SourceChanged: It, or a folder on the way, is a link now, or the root another one.
+        :raises OSError: It cannot be opened, or is no regular file any longer.
+        """
         return self.folders.open_file(self.parts, flags)
 
 

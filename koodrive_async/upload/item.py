@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import attrs
 
 from koodrive_async.errors import InvalidArgument
 from koodrive_async.models import AutoRename
 from koodrive_async.resources.arguments import check_file_name
+from koodrive_async.upload.folders import FoundFile  # noqa: TC001 - documentation resolves it
 from koodrive_async.upload.source import Source, name_of
-
-if TYPE_CHECKING:
-    from koodrive_async.upload.folders import FoundFile
-
 
 _TEXTS = ("description", "mime_type", "parent_folder", "container_id")
 
