@@ -419,7 +419,8 @@ class BackupSession:
     async def _order(self) -> Order:
         root: str | None = None
         if self._root is not None:
-            root = await in_thread(os.path.abspath, os_path("root", self._root))
+            named = os_path("root", self._root)
+            root = await in_thread(lambda: os.path.abspath(named))  # noqa: PTH100 - links stay
         return Order(
             device_id=self._device_id,
             module=self._module,

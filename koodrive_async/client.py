@@ -430,7 +430,8 @@ class KooDrive:
     ) -> AsyncGenerator[BackupRecord, None]:
         place = None if root is None else os_path("root", root)
         if place is not None:
-            place = await in_thread(os.path.abspath, place)
+            named = place
+            place = await in_thread(lambda: os.path.abspath(named))  # noqa: PTH100 - links stay
         return left_behind(
             self.records,
             self._uploader.means.journal,

@@ -121,6 +121,12 @@ class Timeouts:
     cleanup: float = attrs.field(default=5.0, validator=_seconds)
 
 
+def _default_outage(policy: RetryPolicy) -> float:
+    patient = _is_number(policy.attempts) and policy.attempts >= _ATTEMPTS
+    unhurried = _is_number(policy.base_delay) and policy.base_delay >= _BASE_DELAY
+    return _OUTAGE if patient and unhurried else 0.0
+
+
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """How often and how patiently a request is sent again, when that is safe.
@@ -145,14 +151,10 @@ class RetryPolicy:
     base_delay: float = attrs.field(default=_BASE_DELAY, validator=_seconds_or_none)
     max_delay: float = attrs.field(default=20.0, validator=_seconds_or_none)
     max_retry_after: float = attrs.field(default=120.0, validator=_seconds_or_none)
-    outage: float = attrs.field(validator=_seconds_or_none)
+    outage: float = attrs.field(
+        default=attrs.Factory(_default_outage, takes_self=True), validator=_seconds_or_none
+    )
     per_second: float | None = attrs.field(default=_REPEATS, validator=_rate)
-
-    @outage.default
-    def _outage(self) -> float:
-        patient = _is_number(self.attempts) and self.attempts >= _ATTEMPTS
-        unhurried = _is_number(self.base_delay) and self.base_delay >= _BASE_DELAY
-        return _OUTAGE if patient and unhurried else 0.0
 
 
 @attrs.frozen

@@ -199,10 +199,11 @@ class _Walk(Generic[T]):
                 f"the service returned the cursor {self._next!r} a second time: "
                 "the listing would never end"
             )
+        page: Page[T] | None = None
         with anyio.CancelScope() as self._fetching:
             page = await self._take()
         self._fetching = None
-        if self._closed:
+        if page is None or self._closed:
             return None
         self._seen.add(self._next)
         self._next = page.next_cursor

@@ -115,18 +115,18 @@ async def _of_the_journal(
     records: Records, journal: Journal, saved: SavedRecord, module: Module
 ) -> BackupRecord | None:
     """Return a record that the journal knows if it takes files still; forget it when it is gone."""
-    is_gone = False
+    record: BackupRecord | None = None
     try:
         record = await look_at(records, saved.record_id, module, saved.device_id)
     except RecordGoneError:
-        is_gone = True
+        pass
     except (ApiError, MalformedResponse) as refusal:
         if _is_of_all_records(refusal):
             raise
         # no page says what that means: it may be there the next time
         logger.warning("record %s cannot be looked at: %s", saved.record_id, refusal)
         return None
-    if is_gone or has_ended(record):
+    if record is None or has_ended(record):
         await journal.completed_record(saved.account, saved.record_id)
         return None
     return record if record.status is RecordStatus.NEW else None

@@ -306,7 +306,7 @@ class InterfaceHttp:
         async with self._opened().place(call):
             answer = await self._exchange(call, credential, sent, body)
         if len(answer.raw) > LARGE:
-            return await in_thread(answer.read, reader)
+            return await in_thread(lambda: answer.read(reader))
         return answer.read(reader)
 
     async def _exchange(

@@ -76,7 +76,7 @@ class Creation:
         in_doubt: bool,
         on_name: Callable[[str], Awaitable[None]],
     ) -> None:
-        self.file = file
+        self.file: NewBackupFile = file
         self.has_found: bool = False
         self.has_it: bool = False
         self._on_name = on_name

@@ -45,7 +45,7 @@ class UploadItem:
     container_id: str | None = None
     auto_rename: AutoRename = attrs.field(default=AutoRename.RENAME, converter=_policy)
     part_size: int | None = None
-    _found: FoundFile | None = attrs.field(default=None, repr=False, eq=False)
+    _found: FoundFile | None = attrs.field(default=None, alias="found", repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         texts = self.description, self.mime_type, self.parent_folder, self.container_id

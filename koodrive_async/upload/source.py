@@ -16,7 +16,7 @@ from contextlib import (
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 import anyio
 import attrs
@@ -177,7 +177,7 @@ async def open_source(
             if has_place:
                 places.files.release()
     elif isinstance(source, bytes | bytearray | memoryview):
-        yield BytesContent(flat(source))
+        yield BytesContent(flat(cast("Buffer", source)))
     else:
         async with places.streams, _spooled(source, threads) as spool:
             yield spool

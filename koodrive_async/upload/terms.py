@@ -41,7 +41,7 @@ class Terms:
     """
 
     def __init__(self, record: RecordFiles, item: UploadItem, plan: Plan, *, apply: bool) -> None:
-        self.plan = plan
+        self.plan: Plan = plan
         self.description: str | None = item.description
         self.container_id: str | None = item.container_id
         self._record = record

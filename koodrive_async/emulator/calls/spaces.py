@@ -25,12 +25,12 @@ def get(call: Call) -> Mapping[str, Any]:
     _check_owner(call)
     if call.query["type"] != INDIVIDUAL:
         raise not_found("The user has no space of this type.")
-    spaces = call.service.settings.containers
+    default, *others = call.service.settings.containers
     if "containerId" in call.query:
         return {"data": _shape(call, check_container(call, call.query["containerId"]))}
-    if len(spaces) > 1:
+    if others:
         raise invalid("containerId: is mandatory when there are several individual spaces")
-    return {"data": _shape(call, spaces[0])}
+    return {"data": _shape(call, default)}
 
 
 def list_spaces(call: Call) -> Mapping[str, Any]:
