@@ -63,7 +63,7 @@ class Emulator:
     :param configs: names and values of the config entries that a new device gets in each module.
     :param ssl_context: serve HTTPS with it.
     :param clock: returns epoch seconds; everything that expires is measured with it.
-    :param dialect: the answers to what the reference leaves open; also :attr:`dialect`. Its
+    :param dialect: the answers to what the reference leaves open; also ``emulator.dialect``. Its
         ``url_scheme`` is that of the object store; the interface has the other one.
     :raises ValueError: when there is no user or no container, or ``url_scheme`` is given without
         ``ssl_context``.
