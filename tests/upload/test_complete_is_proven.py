@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 MIB = 1024 * 1024
 PART = 5 * MIB
 QUICK = RetryPolicy(base_delay=0, per_second=None)
-SIZES = {"small": 100, "large": 2 * PART + 17}
+SIZES = {"small": 100, "large": PART + 17}
 NOT_SAID = ["13000401", "13000402", "13000901"]
 
 
@@ -86,8 +86,23 @@ async def test_a_file_whose_completion_was_not_answered_is_looked_at_and_is_ther
     )
     assert held == [(receipt.name, content)]
     assert receipt.outcome == "uploaded"
-    # the last cell, and not the file
+    # the last cell, and not the file; and no part is sent again
     assert emulator.seen.count("object.get", status=206) == 1
+    assert emulator.seen.count("part.put") == receipt.parts
+    assert receipt.retries == 0
+
+
+@pytest.mark.parametrize("links", ["refused", "given"])
+async def test_a_refusal_after_a_lost_call_is_not_taken_for_a_complete_file(
+    service, content, links
+):
+    """The call that completes is lost before it acts, and the upload forgotten meanwhile."""
+    emulator = service(unfinished_links=links)
+    lost = Fault("reset", "files.complete", moment="before", times=1)
+    forgotten = Fault("lost-upload", "files.complete", times=1, after=1)
+    receipt, held = await backed_up(emulator, content, lost, forgotten)
+    assert emulator.faults.hits(lost) == emulator.faults.hits(forgotten) == 1
+    assert held == [(receipt.name, content)]
 
 
 @pytest.mark.parametrize("code", NOT_SAID)
