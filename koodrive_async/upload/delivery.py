@@ -12,7 +12,6 @@ import attrs
 
 from koodrive_async.errors import (
     ApiError,
-    AuthenticationError,
     DuplicateFileName,
     IntegrityCheckFailed,
     InvalidArgument,
@@ -26,9 +25,9 @@ from koodrive_async.models import AutoRename, CreatedBackupFile, MultiPartInfo, 
 from koodrive_async.transport.refusals import may_be_of_the_lock, passes
 from koodrive_async.transport.retry import may_have_acted
 from koodrive_async.upload.chain import suspects, wrong_parts
+from koodrive_async.upload.completeness import Completeness
 from koodrive_async.upload.creation import Creation
 from koodrive_async.upload.parts import PartsUpload
-from koodrive_async.upload.proof import is_stored
 from koodrive_async.upload.space import space_of
 from koodrive_async.upload.terms import Terms, as_a_whole
 from koodrive_async.upload.urls import PartUrls
@@ -126,10 +125,17 @@ class Delivery:
     _has_sent: bool = False
     _container_id: str | None = None
     _mended: int = 0
+    _completeness: Completeness = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.description = self.item.description
         self._container_id = self.item.container_id
+        self._completeness = Completeness(
+            means=self.means,
+            record=self.destination.record,
+            fingerprint=self.fingerprint,
+            space_of=self._space_of,
+        )
 
     async def run(self) -> Outcome:
         """See it through; raises as :meth:`Uploader.upload`."""
@@ -139,8 +145,6 @@ class Delivery:
         self._take_up()
         outcome = await self._create_under(lease)
         self.made = self.sent = time.perf_counter()
-        if outcome == "rapid":
-            await lease.run(self._see_flash_through)
         if outcome == "uploaded":
             outcome = await self._deliver(lease)
         if self._number is not None:
@@ -164,6 +168,8 @@ class Delivery:
                     break
             if self._terms is not None:
                 self._terms.keep()
+            if outcome == "rapid":
+                await lease.run(lambda: self._completeness.after_flash(self.file_id))
             span.add(outcome=outcome, file=self.file_id)
         return outcome
 
@@ -231,27 +237,6 @@ class Delivery:
         # nothing has to arrive of an empty file
         return self._is_taken_up or self._asked_to_complete or not self.plan.size
 
-    async def _see_flash_through(self) -> None:
-        """Complete a file whose bytes the service had, unless it is complete with that.
-
-        Page ``createFile`` says that it is, and no page of backup files. So the first one of a
-        record is looked at; without a proof all of them are completed like any other.
-        """
-        record = self.destination.record
-        if record.trusts_flash is None:
-            async with record.learning_flash:
-                if record.trusts_flash is None:
-                    record.trusts_flash = await self._is_stored(self.file_id)
-        if record.trusts_flash:
-            return
-        try:
-            await self.means.files.complete(self.file_id, self.fingerprint.sha256)
-        except ApiError as refusal:
-            if passes(refusal) or isinstance(refusal, AuthenticationError):
-                raise
-            # it most likely is complete: the service has said that nothing is to be uploaded
-            logger.info("%s: completing it after a flash upload: %s", self.name, refusal)
-
     async def _begin_parts_again(self) -> bool:
         """Begin with the first part of the same file again, if the service has URLs for it."""
         try:
@@ -267,34 +252,19 @@ class Delivery:
         self._created_as(attrs.evolve(self.created, multi_parts=parts), self.means.clock.time())
         return True
 
-    async def _is_complete(self, file_id: str | None = None) -> bool:
-        """Prove that a file of this record is complete: the service says so, or its bytes do.
-
-        :param file_id: By default that of this file.
-        """
-        file_id = file_id or self.file_id
-        try:
-            await self.means.files.complete(file_id, self.fingerprint.sha256)
-        except AuthenticationError:
-            raise
-        except ApiError as refusal:
-            if passes(refusal):
-                raise
-            return await self._is_stored(file_id)
-        return True
-
-    async def _is_stored(self, file_id: str) -> bool:
-        container_id = await self._space_of(file_id)
-        if container_id is None:
-            return False
-        return await is_stored(self.means, file_id, container_id, self.fingerprint)
+    async def _is_complete(self) -> bool:
+        return await self._completeness.is_proven(self.file_id)
 
     @property
     def file_id(self) -> str:
         """Id of the file, once it has been created."""
         assert self.created is not None  # noqa: S101 - tells the type checker
-        assert self.created.file_id is not None  # noqa: S101 - the same
-        return self.created.file_id
+        return self._id_of(self.created)
+
+    @staticmethod
+    def _id_of(created: CreatedBackupFile) -> str:
+        assert created.file_id is not None  # noqa: S101 - tells the type checker
+        return created.file_id
 
     @property
     def _is_worth_noting(self) -> bool:
@@ -347,7 +317,7 @@ class Delivery:
             except DuplicateFileName:
                 self._forget_number()  # the name that it notes is another file's
                 raise
-            if created.exist and not await self._is_complete(created.file_id):
+            if created.exist and not await self._completeness.is_proven(self._id_of(created)):
                 created = await self._instead_of(created)
             self._is_taken_up = self._creation.has_found
             if _is_one_part_of(created, self.plan):
@@ -389,7 +359,7 @@ class Delivery:
             if not record.own(listed.file_id):
                 continue
             try:
-                is_complete = await self._is_complete(listed.file_id)
+                is_complete = await self._completeness.is_proven(listed.file_id)
             except BaseException:
                 record.disown(listed.file_id)
                 raise
@@ -593,7 +563,7 @@ class Delivery:
         except (ApiError, TransportError) as error:
             # a call that was not answered may have completed it, and the next be refused for that
             self._asked_to_complete = before or error.attempts > 1 or may_have_acted(error)
-            if self._may_be_complete and await self._is_stored(self.file_id):
+            if self._may_be_complete and await self._completeness.is_stored(self.file_id):
                 return
             if not isinstance(error, IntegrityCheckFailed) or self._mended == MENDINGS:
                 raise

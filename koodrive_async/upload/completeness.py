@@ -1,0 +1,79 @@
+"""Whether a file of a record is complete: asked of the service, or seen in what is stored."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import attrs
+
+from koodrive_async.errors import ApiError, AuthenticationError
+from koodrive_async.transport.refusals import passes
+from koodrive_async.upload.proof import is_stored
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from koodrive_async.hashing import Fingerprint
+    from koodrive_async.upload.means import Means
+    from koodrive_async.upload.record_files import RecordFiles
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class Completeness:
+    """Finds out about files of one digest; every method writes, and belongs under the lock.
+
+    :param space_of: Finds out which space a file is in.
+    """
+
+    means: Means
+    record: RecordFiles
+    fingerprint: Fingerprint
+    space_of: Callable[[str], Awaitable[str | None]]
+
+    async def is_proven(self, file_id: str) -> bool:
+        """Complete a file of this record, and return whether it is complete.
+
+        The service says so, or its bytes do.
+
+        :raises ApiError: The service refused for the moment, or for the credentials.
+        :raises TransportError: No usable answer arrived.
+        """
+        if await self._is_taken(file_id):
+            return True
+        return await self.is_stored(file_id)
+
+    async def is_stored(self, file_id: str) -> bool:
+        """Return whether the bytes of a file are seen to be stored."""
+        container_id = await self.space_of(file_id)
+        if container_id is None:
+            return False
+        return await is_stored(self.means, file_id, container_id, self.fingerprint)
+
+    async def after_flash(self, file_id: str) -> None:
+        """Complete a file whose bytes the service had, unless it is complete with that.
+
+        Page ``createFile`` says that it is, and no page of backup files. So the first one of a
+        record is looked at; without a proof all of them are completed like any other.
+        """
+        record = self.record
+        if record.trusts_flash is None:
+            async with record.learning_flash:
+                if record.trusts_flash is None:
+                    record.trusts_flash = await self.is_stored(file_id)
+        if not record.trusts_flash:
+            # a refusal most likely says that it is complete: nothing was to be uploaded
+            await self._is_taken(file_id)
+
+    async def _is_taken(self, file_id: str) -> bool:
+        """Return whether the service takes a call to complete a file with its digest."""
+        try:
+            await self.means.files.complete(file_id, self.fingerprint.sha256)
+        except ApiError as refusal:
+            if passes(refusal) or isinstance(refusal, AuthenticationError):
+                raise
+            logger.info("file %s is not completed, perhaps for it is: %s", file_id, refusal)
+            return False
+        return True
