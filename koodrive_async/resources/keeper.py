@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -60,6 +61,8 @@ class Keeper:
 
     :param life: Seconds that a lock lives.
     :param retake: Without it a loss is final.
+    :param outage: Seconds that a service out of reach is waited for; another lock is asked for
+        that long, at least, when the life of this one has run out.
     """
 
     lock_id: str
@@ -75,6 +78,7 @@ class Keeper:
         renew: Renew,
         take: Take,
         retake: Retake | None,
+        outage: float = 0.0,
     ) -> None:
         self.losses: int = 0
         self._life = life
@@ -83,6 +87,7 @@ class Keeper:
         self._take = take
         self._retake = retake
         self._step = min(life / _LEAST_PAUSE, _LONGEST_STEP)
+        self._patience = max(_PATIENCE, math.ceil(outage / self._step))
         self._nap = anyio.CancelScope()
         self._summoned = False
         self._writes: set[anyio.CancelScope] = set()
@@ -305,7 +310,7 @@ class Keeper:
             self._renew_at = min(now + pause, self.expires_at)
             return
         self._fruitless += 1
-        if self._retake is None or self._fruitless >= _PATIENCE:
+        if self._retake is None or self._fruitless >= self._patience:
             raise LockLost(self.lock_id, f"it could not be renewed in time: {what}") from error
         self._renew_at = now + self._step
 

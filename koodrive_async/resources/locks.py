@@ -56,12 +56,18 @@ class Locks:
     """
 
     def __init__(
-        self, http: InterfaceHttp, clock: Clock, timeouts: Timeouts, blocks: OpenBlocks
+        self,
+        http: InterfaceHttp,
+        clock: Clock,
+        timeouts: Timeouts,
+        blocks: OpenBlocks,
+        outage: float = 0.0,
     ) -> None:
         self._http = http
         self._blocks = blocks
         self._clock = clock
         self._timeouts = timeouts
+        self._outage = outage
 
     async def create(self, module: Module | str) -> BackupLock:
         """Take a lock (page ``createBackupLock``); it lives for 10 minutes.
@@ -167,6 +173,7 @@ class Locks:
             renew=self.renew,
             take=partial(self._take, module),
             retake=retake,
+            outage=self._outage,
         )
         held.append(keeper)
         try:

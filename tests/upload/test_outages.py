@@ -18,6 +18,7 @@ from koodrive_async import (
     Timeouts,
     UntrustedCertificate,
 )
+from koodrive_async.resources.keeper import Grant, Keeper
 from koodrive_async.testing import connect
 from koodrive_async.transport.outage import Outage
 from koodrive_async.transport.retry import LEAST_PAUSE, Attempts, RetryBudget
@@ -250,3 +251,27 @@ async def test_a_session_outlasts_an_outage_of_minutes(koodrive_emulator, device
     said = [r.getMessage() for r in caplog.records if r.name.endswith("transport.outage")]
     assert sum("out of reach" in line for line in said) == 1
     assert "can be reached again" in said[-1]
+
+
+async def test_a_lock_that_ran_out_is_asked_for_as_long_as_an_outage_is_waited_for():
+    asked = []
+
+    async def renew(lock_id):
+        asked.append(lock_id)
+        raise refused()
+
+    clock = FakeClock()
+    keeper = Keeper(
+        Grant("lock", clock.now),
+        life=60.0,
+        clock=clock,
+        renew=renew,
+        take=lambda: renew("another"),
+        retake=lambda: renew("looked at"),
+        outage=600.0,
+    )
+    began = clock.now
+    ended = asyncio.Event()
+    await keeper.keep(ended.set)
+    assert ended.is_set()
+    assert clock.now - began >= 600
