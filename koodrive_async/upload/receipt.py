@@ -65,7 +65,8 @@ class UploadReceipt:
     phases: Seconds = attrs.field(factory=Seconds, metadata={"prefix": "seconds"})
     container_id: str | None = None
     description: str | None = None
-    stored_description: str | None = None
+    # long and rare: not in displays and tables
+    stored_description: str | None = attrs.field(default=None, repr=False)
     trace: FileTrace | None = attrs.field(default=None, repr=False, eq=False)
 
     def timeline(self) -> Figure:

@@ -193,10 +193,11 @@ async def test_parts_of_an_earlier_run_have_arrived(
     drive, device_id, make_file, koodrive_emulator, forgotten
 ):
     path = make_file(12 * MIB)
-    koodrive_emulator.faults.add(Fault("error", "files.complete", status=400, code="Bad", times=1))
+    koodrive_emulator.faults.add(Fault("error", "files.complete", status=400, code="Bad"))
     with pytest.raises(Exception, match="fault"):
         async with drive.backup(device_id, Module.FOLDER) as first:
             await first.upload(path, part_size=5 * MIB)
+    koodrive_emulator.faults.clear()
     if forgotten:
         koodrive_emulator.faults.add(Fault("lost-upload", "files.complete", times=1))
     async with drive.backup(device_id, Module.FOLDER, resume=first.record.record_id) as session:
