@@ -19,6 +19,7 @@ from anyio import CapacityLimiter, to_thread
 from koodrive_async.cli.wording import reason
 from koodrive_async.errors import InvalidArgument
 from koodrive_async.upload.paths import path_from_text
+from koodrive_async.upload.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -174,10 +175,16 @@ class _Download:
         # that http may be used was checked where the link came from (allow_plain_part_urls)
         if link.scheme not in {"https", "http"}:
             raise _RefusedError(f"its link is not https but {link.scheme or 'without a scheme'}")
+        try:
+            Target.of(url)
+        except ValueError:
+            raise _RefusedError("its link is not one of a host") from None
         return link
 
     async def _fetch(self, url: yarl.URL) -> tuple[str, int]:
-        async with self._http.get(url, allow_redirects=False) as response:
+        # aiohttp leaves out the final dot of a host, which the signature covers
+        headers = {"Host": Target.of(str(url)).authority}
+        async with self._http.get(url, headers=headers, allow_redirects=False) as response:
             if response.status != 200:  # noqa: PLR2004 - HTTP's own number
                 raise _RefusedError(f"HTTP {response.status}")
             digest = hashlib.sha256()

@@ -28,6 +28,7 @@ from koodrive_async.errors import ApiError, ConfigurationError, TransportError
 from koodrive_async.hashing import Sha256
 from koodrive_async.transport.http import open_session
 from koodrive_async.transport.tunnel import ProxyProblemError
+from koodrive_async.upload.target import Target
 
 if TYPE_CHECKING:
     import ssl
@@ -117,6 +118,8 @@ class StoredBytes:
         if fingerprint.size:
             headers["Range"] = f"bytes={offset}-{fingerprint.size - 1}"
         try:
+            # aiohttp leaves out the final dot of a host, which the signature covers
+            headers["Host"] = Target.of(url).authority
             return await self._read(url, headers, offset, fingerprint)
         except (
             aiohttp.ClientError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 
 import pytest
 
@@ -92,3 +93,18 @@ async def test_a_store_that_does_not_answer_says_nothing(stored, store, name):
 async def test_a_file_of_any_size_is_proven(stored, store, content):
     assert await holds(stored, store, answer(content), content)
     assert not await holds(stored, store, answer(content + b"x"), content)
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost."])
+async def test_the_host_is_spelt_as_in_the_link_because_it_is_signed(
+    stored, store, monkeypatch, host
+):
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda _, *more, **named: resolve("127.0.0.1", *more, **named)
+    )
+    store.replies(HELD["all of it"])
+    port = store.url.rpartition(":")[2]
+    link = f"http://{host}:{port}/object?sig=1"
+    assert await stored.holds(link, fingerprint(io.BytesIO(CONTENT)))
+    assert store.request.headers["Host"] == f"{host}:{port}"
