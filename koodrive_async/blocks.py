@@ -24,7 +24,7 @@ T_co = TypeVar("T_co", covariant=True)
 logger: logging.Logger = logging.getLogger(__name__)
 
 _UNWINDING: Final = 5.0
-"""Seconds that what runs in a block has to end when it is cancelled, besides the cleaning up."""
+"""Seconds that a cancelled block has to end, in addition to the time for its cleaning up."""
 
 
 class OpenBlocks:
@@ -54,7 +54,7 @@ class OpenBlocks:
         self._open.pop(block, None)
 
     async def end_own(self) -> None:
-        """Let no block begin, and end those that this very task has entered and never left."""
+        """Refuse new blocks, and end those that this very task has entered and never left."""
         self._are_closed = True
         task = asyncio.current_task()
         for block in reversed(tuple(self._open)):
@@ -70,7 +70,7 @@ class OpenBlocks:
     async def end_all(self) -> None:
         """Cancel the blocks of other tasks, and wait until they have ended.
 
-        One that does not end in time has its lock given back from here.
+        This task gives back the lock of a block that does not end in time.
         """
         blocks = tuple(reversed(self._open))
         for block in blocks:
@@ -86,15 +86,15 @@ class OpenBlocks:
 class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
     """An async context manager that the closing of its client ends.
 
-    The task inside is cancelled then, and gets ``ClientClosed`` when the block has ended.
+    Closing cancels the task inside, which gets ``ClientClosed`` when the block has ended.
 
-    :param manager: What is entered and left; once.
-    :param blocks: Those of the client.
-    :param what: What it is, for messages.
+    :param manager: The context manager, which is entered and left once.
+    :param blocks: The blocks of the client.
+    :param what: The kind of block, for messages.
     :param at_worst: Called when the block cannot be ended, since its task has ended without leaving
         it or does not react: does what must not be left undone.
     :ivar task: The task that is inside.
-    :ivar is_entering: Whether that has only begun to enter it.
+    :ivar is_entering: Whether the task has only begun to enter the block.
     :ivar is_part: Whether another block has entered it, and leaves it: a session its lock.
     :ivar ended: Is set when the block has ended.
     """
@@ -172,7 +172,7 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
                 await self.abandon()
 
     async def abandon(self) -> None:
-        """Do what must not be left undone of a block that cannot be ended."""
+        """Call ``at_worst`` for a block that cannot be ended."""
         logger.warning("a %s was not left in the task that has entered it", self._what)
         self._blocks.discard(self)
         self.ended.set()
@@ -180,7 +180,7 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
             await self._at_worst()
 
     async def _leave_elsewhere(self) -> NoReturn:
-        """Refuse to be left by another task, whose cancel scopes are not those of the block."""
+        """Refuse that a task other than the one inside leaves: a task has its own cancel scopes."""
         must = f"a {self._what} is left in the task that has entered it"
         if self.task is None or not self.task.done():
             raise ClientClosed(f"{must}: it stays open until that leaves it, or the client closes")

@@ -10,7 +10,7 @@ from koodrive_async.errors import InvalidArgument
 
 
 def check_plain(name: str, function: object) -> None:
-    """Refuse what is no plain function: it is called where nothing could await it.
+    """Refuse anything but a plain function: the caller could not await an async one.
 
     :param name: The parameter, or what it is for.
     :raises InvalidArgument: It is an async function, method or object, also inside of
@@ -26,7 +26,7 @@ def check_plain(name: str, function: object) -> None:
 
 
 def is_async(function: object) -> bool:
-    """Whether calling it gives a coroutine or an async generator, as far as it says so."""
+    """Whether a function declares that calling it gives a coroutine or an async generator."""
     while isinstance(function, partial):
         function = function.func
     call = inspect.getattr_static(type(function), "__call__", None)
@@ -37,9 +37,9 @@ def is_async(function: object) -> bool:
 
 
 def check_nothing_to_await(name: str, result: object) -> None:
-    """Refuse what an async function has returned that did not look like one.
+    """Refuse the coroutine of an async function that did not look like one.
 
-    A task or a future is none of that: it runs by itself.
+    A task or a future is allowed: it runs by itself.
 
     :raises InvalidArgument: It is a coroutine, which is closed, or an async generator.
     """

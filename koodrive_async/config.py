@@ -102,7 +102,7 @@ class Timeouts:
     :param connect: Making a connection, through a proxy where there is one, with TLS.
     :param answer: One call of the interface, from when it has a connection to the last byte of its
         answer: the wait behind other calls is not counted. With ``stall``, the answer to a part
-        once its last byte has left this machine, as far as the system tells.
+        once its last byte has left this machine, as far as the system shows that.
     :param complete: The completing call, for which the service merges and checks all parts.
     :param stall: A part of which less than 1 KiB moved while it waited for the link; there is no
         limit on a part as a whole.
@@ -141,7 +141,7 @@ class RetryPolicy:
     :param outage: How long a backup session waits, beyond ``attempts``, while the service that it
         has reached before or the object store cannot be reached at all, in seconds from the
         beginning of the outage; 0 does not wait. By default 15 minutes, and 0 where ``attempts`` or
-        ``base_delay`` are less than by default: who wants to know soon does not wait for long.
+        ``base_delay`` are less than by default, since such a policy asks for an early error.
         Calls outside a session, and ``attempts=1``, never wait.
     :param per_second: Repeated requests per second of one client, all parts and calls together, so
         that what failed at the same time does not come back at the same time; None for no limit.

@@ -1,8 +1,8 @@
 """File descriptors: how many there are for a client, and waiting until one is free.
 
 A process may have only so many files and sockets open at a time (``ulimit -n``). Where there are
-few, a client opens fewer, so that it does not take them from its program. Where they run out all
-the same, since others open files too, it waits instead of failing the file that came last.
+few, a client opens fewer, so that it leaves enough for its program. Where they run out all the
+same, since other code opens files too, the client waits instead of failing a file.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class ClientClosed(KooDriveError):
 class WrongEventLoop(KooDriveError):
     """The client was used in another event loop, or thread, than the one it was entered in.
 
-    Or it was entered where no event loop of asyncio runs, such as in trio.
+    The error also means that it was entered without an event loop of asyncio, such as in trio.
     """
 
 
@@ -150,7 +150,7 @@ class ForkedClient(KooDriveError):
 class OutOfThreads(KooDriveError, RuntimeError):
     """The system starts no thread for this process: its user or container has too many already.
 
-    Raised only when not a single thread is left to work with; fewer than wanted are made do with.
+    The error is raised only when not a single thread is left to work with; otherwise fewer do.
     """
 
 
@@ -173,7 +173,7 @@ class BackupIncomplete(KooDriveError):
     """A loop over ``upload_many()`` or ``upload_tree()`` was left before its end, or never begun.
 
     Leaving the session raises this where it would have completed the record. The record stays
-    unfinished: go on with it by ``drive.backup(..., resume=error.record_id)``. Where leaving early
+    unfinished: resume it with ``drive.backup(..., resume=error.record_id)``. Where leaving early
     is meant, call :meth:`BackupSession.complete_anyway` before the session is left.
 
     :ivar record_id: The record.
@@ -188,7 +188,7 @@ class BackupIncomplete(KooDriveError):
         )
         super().__init__(
             f"{loops} left before the end or never begun: {files} arrived, and record {record_id} "
-            f"stays unfinished; go on with it by backup(..., resume={record_id!r}), or call "
+            f"stays unfinished; resume it with backup(..., resume={record_id!r}), or call "
             "session.complete_anyway() before leaving, where this is meant"
         )
         self.record_id = record_id

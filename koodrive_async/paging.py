@@ -59,7 +59,7 @@ class Pager(Generic[T]):
 
     ``async for item in pager`` goes over everything; while the caller works on a page, the next one
     is fetched. Iterating again starts again at the beginning. Leaving a loop early leaves nothing
-    running, and :attr:`cursor` says where to go on.
+    running, and :attr:`cursor` says where to continue.
 
     Any number of tasks may share one *iterator* (``items = aiter(pager)``): each item, or page, is
     handed out once, and all of their loops end. An error is raised in the task whose fetch failed;

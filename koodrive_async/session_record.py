@@ -328,7 +328,7 @@ class SessionRecord:
 
 
 def _decoded(properties: str | None) -> Any:
-    """Return what properties say; None when there are none, :data:`_NOT_JSON` for other text."""
+    """Return the value of properties; None for empty ones, :data:`_NOT_JSON` for other text."""
     try:
         return json.loads(properties or "null")
     except ValueError:

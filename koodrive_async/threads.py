@@ -63,7 +63,7 @@ async def in_thread(
 
     :param abandon_on_cancel: Whether cancellation leaves the function behind, instead of taking
         effect when it has returned.
-    :raises OutOfThreads: There is none, and none that will be free.
+    :raises OutOfThreads: No thread can be started, and no running one will become free.
     """
     return await _patiently(
         lambda: anyio.to_thread.run_sync(function, *arguments, abandon_on_cancel=abandon_on_cancel),
@@ -77,7 +77,7 @@ async def with_a_thread(attempt: Callable[[], Awaitable[T]]) -> T:
     Threads of the executor that are busy do not say when they are free: it is tried again for a
     moment.
 
-    :raises OutOfThreads: There was none.
+    :raises OutOfThreads: No thread became free in that time.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _FOR_THE_EXECUTOR
@@ -85,9 +85,9 @@ async def with_a_thread(attempt: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _patiently(attempt: Callable[[], Awaitable[T]], may_be_free: Callable[[], bool]) -> T:
-    """Try again to work in a thread while one of those that there are may become free.
+    """Try again to work in a thread while a running one may become free.
 
-    :raises OutOfThreads: None will.
+    :raises OutOfThreads: No thread can become free.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _PATIENCE
@@ -140,7 +140,7 @@ class ThreadPool:
 
         :param on_cancel: Called when the caller is cancelled, to tell the function to hurry.
         :raises ClientClosed: The pool has been closed.
-        :raises OutOfThreads: The system has no thread for us, not even one.
+        :raises OutOfThreads: The system starts not even one thread.
 
         Cancellation takes effect when the function has returned, whichever way it came.
         """
@@ -180,7 +180,7 @@ class ThreadPool:
             self._idle.pop()
             if not self._idle and len(self._threads) < self._size:
                 # here and not in the loop: to begin a thread is to wait for it
-                with contextlib.suppress(OutOfThreads):  # fewer must do
+                with contextlib.suppress(OutOfThreads):  # fewer threads have to suffice
                     self._begin_another(loop)
             if job.begin():
                 job.run()
@@ -338,7 +338,7 @@ class AbandonableThread:
 
         Where no thread can be started, the end of another one like this is waited for.
 
-        :raises OutOfThreads: There is none that could end.
+        :raises OutOfThreads: No such thread is running whose end could be waited for.
         :raises RuntimeError: It raised ``StopIteration``, which no future can carry.
         """
         if not self._started:

@@ -43,9 +43,9 @@ def has_ended(record: BackupRecord) -> bool:
 
 
 class RecordGoneError(Exception):
-    """Both looks at a record say that there is none.
+    """The record does not exist: both its page and the listing say so.
 
-    :ivar refusal: What the first one was refused with.
+    :ivar refusal: The refusal of the call for the record.
     """
 
     def __init__(self, refusal: ApiError) -> None:
@@ -56,7 +56,7 @@ class RecordGoneError(Exception):
 async def look_at(records: Records, record_id: str, module: Module, device_id: str) -> BackupRecord:
     """Return a record: by its id or, when that is refused, from the listing of its device.
 
-    :raises RecordGoneError: The page's code says that there is none, and the listing has none.
+    :raises RecordGoneError: The service's code says that it does not exist, and no listing has it.
     :raises ApiError: The service refused for another reason, or for one that no page names.
     :raises TransportError: No usable answer arrived.
     """
@@ -123,7 +123,7 @@ async def _of_the_journal(
     except (ApiError, MalformedResponse) as refusal:
         if _is_of_all_records(refusal):
             raise
-        # no page says what that means: it may be there the next time
+        # no page says what this refusal means: the record may be found the next time
         logger.warning("record %s cannot be looked at: %s", saved.record_id, refusal)
         return None
     if record is None or has_ended(record):
@@ -133,7 +133,7 @@ async def _of_the_journal(
 
 
 def _is_of_all_records(refusal: ApiError | MalformedResponse) -> bool:
-    """Return whether any other record would be refused as well, or this one not the next time."""
+    """Return whether the refusal is not about this record: it is general, or temporary."""
     if isinstance(refusal, MalformedResponse):
         return False
     return passes(refusal) or isinstance(refusal, AuthenticationError)

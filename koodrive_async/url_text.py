@@ -1,6 +1,6 @@
 """URLs in texts for people: the one place that decides what of them is shown.
 
-A presigned URL is as good as a password, and a URL with a user in it has one.
+A presigned URL grants access like a password, and a URL with a user in it may contain one.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def _check_meant_for(
 ) -> None:
     """Send credentials of the environment to no other service, nor as another user.
 
-    They are for what the environment names beside them, also where another endpoint is typed: a
+    They belong to the service that the environment names, also where another endpoint is typed: a
     token is not shown to a host because of a slip. What the environment does not name may come from
     elsewhere, and a user that is typed is a wish that discloses nothing.
 
@@ -188,7 +188,7 @@ def _agrees(value: Value, named: str) -> bool:
     if value.name != "endpoint":
         return value.source is Source.ARGUMENT or value.value == named
     endpoint = str(value.value)
-    # this machine has several names; what tells its services apart is the port
+    # this machine has several names; the port distinguishes its services
     return same_service(named, endpoint) or _of_this_machine(named) == _of_this_machine(endpoint)
 
 

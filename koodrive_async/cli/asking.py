@@ -57,7 +57,7 @@ class Answers:
         return ""
 
     def go_with(self, endpoint: str) -> None:
-        """Offer nothing any longer that goes with another service."""
+        """Withdraw the offers that belong to another service."""
         self.offers = [
             offers
             for offers in self.offers

@@ -265,7 +265,7 @@ def _left_text(left: Sequence[str], path: Path) -> str:
     records = count_text(len(left), "unfinished record")
     return (
         f"{records} of earlier runs of {printable(str(path))}: {printable(' '.join(left))}; "
-        "--resume goes on with the newest, koodrive delete RECORD... removes what is not wanted"
+        "--resume continues the newest, koodrive delete RECORD... deletes those that are not wanted"
     )
 
 
@@ -333,7 +333,7 @@ def _display(job: Job, *, quiet: bool, as_json: bool) -> Display:
 
 
 def _voices(display: Display) -> tuple[Callable[[str], object] | None, Callable[[str], object]]:
-    """Return how to say what is waited for, once and as a line that stays for a while."""
+    """Return two ways to say what is waited for: once, and as a line that stays for a while."""
     if isinstance(display, Screen):
         return display.remark, display.status
     return None, lambda _: None

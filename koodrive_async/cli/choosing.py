@@ -113,8 +113,8 @@ def _choose(ctx: click.Context, param: click.Parameter, name: str | None) -> Non
 def _own_settings(command: click.Command) -> frozenset[str]:
     """Return the settings that a command takes as its own parameters.
 
-    The options for the service are none of them: a default that goes through one of those would
-    look like something that was typed.
+    The options for the service are left out: a default that goes through one of them would look
+    like a typed value.
     """
     from koodrive_async.cli.known_settings import SETTINGS  # noqa: PLC0415 - not for --version
 

@@ -230,7 +230,7 @@ class KeyringMissingError(SettingsError):
 def keyring_is_usable() -> bool:
     """Whether there is a keyring that keeps secrets as a keyring should. It blocks.
 
-    :raises ConfigurationError: One is chosen that cannot be loaded.
+    :raises ConfigurationError: The chosen backend cannot be loaded.
     """
     try:
         keyring = _keyring()
@@ -256,7 +256,7 @@ def _keyring() -> ModuleType:
 
 @contextmanager
 def _backend_errors() -> Iterator[None]:
-    """Make one error of whatever a backend raises; some are no ``KeyringError``."""
+    """Turn every exception of a backend into one error; some are no ``KeyringError``."""
     try:
         yield
     except SettingsError:
@@ -300,7 +300,7 @@ def _no_keyring(error: Exception) -> SettingsError:
         return SettingsError(
             "this machine has no keyring", hint="koodrive login --keep file does without it"
         )
-    # what the code of others says may have the secret in it
+    # a message of a foreign backend may contain the secret
     trusted = kinds & {"KeyringError", "ImportError", "AttributeError"}
     text = f": {error}" if trusted else ""
     return SettingsError(

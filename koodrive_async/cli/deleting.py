@@ -56,8 +56,8 @@ def delete(
     """Delete each RECORD with the files that are in it.
 
     Without --yes it asks first, on a terminal. Records that are completed are refused without
-    --completed, and so are records that a process of this machine is at. The ids that were deleted
-    have a line each. With --json one object: deleted, a list of ids, and failed, a list of
+    --completed, and so are records that a process of this machine is writing. The ids that were
+    deleted have a line each. With --json one object: deleted, a list of ids, and failed, a list of
     record_id, message.
     """
     wanted = tuple(dict.fromkeys(record_ids))

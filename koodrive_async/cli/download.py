@@ -129,7 +129,7 @@ def _own_path(text: str) -> str | None:
 
 @attrs.frozen
 class _Download:
-    """One file on its way back."""
+    """One file that is being downloaded."""
 
     _http: aiohttp.ClientSession
     _file: BackupFile

@@ -61,19 +61,16 @@ _ABOUT_FAULTS: Final = (
 )
 
 
-_ABOUT_DIALECTS: Final = (
-    "\b\nDialects are NAME=VALUE, the first value is what holds unless told:\n"
-    + (
-        "\n".join(
-            textwrap.fill(
-                f"{name}: {', '.join(choices)}",
-                width=78,
-                initial_indent="  ",
-                subsequent_indent="      ",
-                break_on_hyphens=False,
-            )
-            for name, choices in Dialect.choices().items()
+_ABOUT_DIALECTS: Final = "\b\nDialects are NAME=VALUE, the first value is the default:\n" + (
+    "\n".join(
+        textwrap.fill(
+            f"{name}: {', '.join(choices)}",
+            width=78,
+            initial_indent="  ",
+            subsequent_indent="      ",
+            break_on_hyphens=False,
         )
+        for name, choices in Dialect.choices().items()
     )
 )
 

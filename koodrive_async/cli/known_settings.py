@@ -184,9 +184,9 @@ def check_argument(setting: Setting, value: object) -> object:
 
 
 def takes(setting: Setting, error: ValueError) -> str:
-    """Return what a setting takes, in words, to somebody who gave something else.
+    """Return what a setting takes, in words, for the message about a wrong value.
 
-    :param error: What was raised for that.
+    :param error: The error that the wrong value raised.
     """
     return error.args[0] if isinstance(error, _OutOfRangeError) else setting.takes
 

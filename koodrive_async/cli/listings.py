@@ -94,8 +94,8 @@ def records(
 def _unfinished_text(count: int) -> str:
     records, are = count_text(count, "record"), "is" if count == 1 else "are"
     return (
-        f"{records} {are} unfinished: koodrive backup PATH --resume goes on with the newest of "
-        "PATH, koodrive delete RECORD... removes what is not wanted"
+        f"{records} {are} unfinished: koodrive backup PATH --resume continues the newest of "
+        "PATH, koodrive delete RECORD... deletes those that are not wanted"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the journal of this machine knows of records: who is at them, and which were left."""
+"""What the journal of this machine knows of records: which process writes them, which were left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from koodrive_async.upload.journal_store import JournalStore
 
 ANOTHER_CLIENT: Final = "another client holds it, or has left it behind"
-"""What is said of a holder that is not known."""
+"""The text for a holder that is not known."""
 
 
 @attrs.frozen
@@ -42,7 +42,7 @@ class Holder:
 
 
 def find_holder(journal: Path | None, device_id: str | None, module: Module) -> Holder | None:
-    """Return the process of this machine that is at a record of a device. It blocks.
+    """Return the process of this machine that writes a record of a device. It blocks.
 
     :param journal: The journal that both have.
     :param device_id: Device ids are those of one user, whose lock it is.
@@ -59,7 +59,7 @@ def find_holder(journal: Path | None, device_id: str | None, module: Module) -> 
 
 
 def find_left(journal: Path | None, device_id: str, module: Module, root: str) -> list[SavedRecord]:
-    """Return the records of a folder that were begun, and that no process is at. It blocks.
+    """Return the unfinished records of a folder that no process is writing. It blocks.
 
     The service may have ended or deleted them meanwhile.
     """
@@ -76,7 +76,7 @@ def find_left(journal: Path | None, device_id: str, module: Module, root: str) -
 def find_saved(journal: Path | None, record_ids: Iterable[str]) -> dict[str, SavedRecord]:
     """Return what the journal has of records, by their ids. It blocks.
 
-    :raises RecordInUse: A process of this machine is at one of them.
+    :raises RecordInUse: A process of this machine is writing one of them.
     """
     if journal is None:
         return {}
@@ -90,7 +90,7 @@ def find_saved(journal: Path | None, record_ids: Iterable[str]) -> dict[str, Sav
 
 
 def forget_saved(journal: Path | None, records: Iterable[SavedRecord]) -> None:
-    """Forget records that are gone. It blocks; where the journal cannot be written nothing is."""
+    """Forget records that are gone, if the journal can be written. It blocks."""
     if journal is None or not journal.exists():
         return
     locks = RecordLocks(locks_of(journal))

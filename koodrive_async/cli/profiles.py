@@ -97,7 +97,7 @@ class Profiles:
 def config_path() -> Path:
     """Return the configuration file of this user, which need not exist.
 
-    :raises ConfigurationError: There is no place for one.
+    :raises ConfigurationError: The user has no home folder, and the environment names no file.
     """
     file = find_config()
     if file is None:

@@ -69,8 +69,9 @@ class Repetition:
 def called_again(ctx: click.Context) -> Repetition:
     """Return how a :class:`RepeatableCommand` was called. It looks at the working folder.
 
-    Every option that was typed is there, in front of the command or behind it. Files are named by
-    absolute paths, those of relative paths in the environment too. No secret is: options take none.
+    It has every option that was typed, in front of the command or behind it. It names files by
+    absolute paths, also those of relative paths in the environment. Options take no secrets, so
+    it has none.
     """
     typed, _, order = ctx.command.make_parser(ctx).parse_args(list(ctx.meta[_ARGUMENTS]))
     options: list[str] = []
@@ -150,5 +151,5 @@ def _located(name: str, value: str) -> str:
 
 
 def _absolute(path: str) -> str:
-    # "a/../b" stays: where "a" is a link that is another place than "b"
+    # "a/../b" stays: where "a" is a link, it is another place than "b"
     return str(Path(path).absolute())

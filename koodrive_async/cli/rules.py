@@ -223,8 +223,8 @@ def _exclusions_of(file: Path) -> Iterator[_Exclusion]:
 def _text_of(file: Path) -> str:
     """Return the text of a file with patterns.
 
-    What is not understood is refused: a pattern in another encoding would match nothing, and what
-    it is to leave out would be backed up.
+    Text in another encoding is refused: its patterns would match nothing, and the files that they
+    are to leave out would be backed up.
 
     :raises click.UsageError: It is no text in UTF-8, nor in UTF-16 or UTF-32 with its mark.
     """

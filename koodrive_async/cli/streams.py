@@ -28,9 +28,9 @@ _OUTPUT: Final = "standard output"
 def guarded_streams() -> Iterator[None]:
     """Let a command end with its own exit code, whatever its streams are.
 
-    What cannot be written to standard error is dropped: the exit code still says what happened.
-    What cannot be written to standard output is an error, raised where it was written. It is not
-    raised again when the interpreter flushes its streams at the end, which would make the exit
+    Text that cannot be written to standard error is dropped: the exit code says what happened.
+    Text that cannot be written to standard output raises an error where it is written. The error is
+    not raised again when the interpreter flushes its streams at the end, which would make the exit
     code 120; and a command that has not noticed it does not end with 0.
     """
     _open_closed_streams()
@@ -98,7 +98,7 @@ def _write_some(stream: io.FileIO, data: ReadableBuffer) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Let nothing else get the numbers of the standard streams: it would be written into."""
+    """Occupy the numbers of closed standard streams, so that no other file gets them."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             mode = "r" if name == "stdin" else "w"
@@ -106,7 +106,7 @@ def _open_closed_streams() -> None:
 
 
 def _guard(name: str, kind: type[Raw]) -> Raw | None:
-    """Put a stream of this kind in the place of a standard stream; None where it is another's."""
+    """Replace a standard stream by one of this kind; return None where another program owns it."""
     stream = getattr(sys, name)
     if sys.platform == "win32" or not isinstance(stream, io.TextIOWrapper):
         return None  # the console of Windows has no bytes

@@ -31,7 +31,7 @@ _SERVICE: Final = "the service"
 """What the log calls it."""
 
 _ANOTHER_TIME: Final = 30.0
-"""Seconds after which the same wait is said again."""
+"""Seconds after which the same wait is reported again."""
 
 _TO_WRITE: Final = 0.5
 """Seconds that a terminal that has been stopped may take for the last line."""
@@ -40,8 +40,8 @@ _TO_WRITE: Final = 0.5
 def tell_of_waits(ctx: click.Context, host: str, say: Say | None) -> None:
     """Say that the service is waited for, until the command is over.
 
-    On a terminal each new attempt of a call is said; anywhere else an outage that a backup waits
-    for is, and its end. With ``--quiet`` nothing is.
+    On a terminal each new attempt of a call is reported; anywhere else an outage that a backup
+    waits for, and its end. With ``--quiet`` nothing is reported.
 
     :param host: Where the service is.
     :param say: How to say it; on standard error by default. It may block.
@@ -98,12 +98,12 @@ def _telling(say: Say, *, as_json: bool) -> Iterator[Callable[[Callable[[], str]
     """
     texts: queue.SimpleQueue[Callable[[], str] | None] = queue.SimpleQueue()
 
-    def tell() -> None:
+    def write() -> None:
         while (text := texts.get()) is not None:
             words = text()
             say(json_text({"waiting": {"message": words}}) if as_json else words)
 
-    thread = threading.Thread(target=tell, name="koodrive waiting", daemon=True)
+    thread = threading.Thread(target=write, name="koodrive waiting", daemon=True)
     thread.start()
     try:
         yield texts.put
@@ -113,17 +113,17 @@ def _telling(say: Say, *, as_json: bool) -> Iterator[Callable[[Callable[[], str]
 
 
 class _OfTheService(logging.Handler):
-    """Makes words of what is logged of calls and outages; parts have bars of their own.
+    """Reports logged retries of calls and outages in words; parts have bars of their own.
 
     :param attempts_too: Whether single attempts are said as well.
     """
 
     def __init__(
-        self, host: str, tell: Callable[[Callable[[], str]], object], *, attempts_too: bool
+        self, host: str, report: Callable[[Callable[[], str]], object], *, attempts_too: bool
     ) -> None:
         super().__init__(logging.WARNING)
         self._host = printable(host)
-        self._tell = tell
+        self._report = report
         self._attempts_too = attempts_too
         self._last = (0, -_ANOTHER_TIME)
         self._outages: dict[str, tuple[str, float]] = {}
@@ -148,20 +148,20 @@ class _OfTheService(logging.Handler):
             case (str(place), float(seconds) | int(seconds)):
                 self._outages.pop(place, None)
                 words = f"{self._named(place)} can be reached again, after {_length(seconds)}"
-                self._tell(lambda: words)
+                self._report(lambda: words)
                 return
             case _:
                 return
         text = f"waiting for {self._named(place)}: {why} (since {began} UTC, at most {limit})"
         self._outages[place] = text, time.monotonic()
-        self._tell(lambda: text)
+        self._report(lambda: text)
 
     def _remind(self) -> None:
         now = time.monotonic()
         for place, (text, said_at) in tuple(self._outages.items()):
             if now >= said_at + _ANOTHER_TIME:
                 self._outages[place] = text, now
-                self._tell(lambda text=text: text)  # type: ignore[misc]  # bound now, not later
+                self._report(lambda text=text: text)  # type: ignore[misc]  # bound now, not later
 
     def _of_attempt(self, *args: object) -> None:
         if len(args) != 4:  # noqa: PLR2004 - as logged
@@ -175,29 +175,29 @@ class _OfTheService(logging.Handler):
         self._last = attempt, time.monotonic()
         tries = f"attempt {attempt + 1} of {RetryPolicy().attempts}"
         words = f"waiting for {self._host}: {_why(error)} ({tries})"
-        self._tell(lambda: words)
+        self._report(lambda: words)
 
     def _named(self, place: str) -> str:
         return self._host if place == _SERVICE else printable(place)
 
 
 class _OfTheLock(logging.Handler):
-    """Makes words of what is logged while a backup waits for the lock."""
+    """Reports in words what is logged while a backup waits for the lock."""
 
     def __init__(
         self,
-        tell: Callable[[Callable[[], str]], object],
+        report: Callable[[Callable[[], str]], object],
         show: Say,
         who: Callable[[], str],
     ) -> None:
         super().__init__(logging.INFO)
-        self._tell = tell
+        self._report = report
         self._show = show
         self._who = who
         self._said_at = -_ANOTHER_TIME
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it, but not every time that the lock is asked for."""
+        """Report the wait, but not every time that the lock is asked for."""
         match record.args:
             case (float(left) | int(left), LockRefused()):
                 words = f"waiting for the backup lock, at most {_length(left)} more"
@@ -206,7 +206,7 @@ class _OfTheLock(logging.Handler):
         self._show(words)
         if time.monotonic() >= self._said_at + _ANOTHER_TIME:
             self._said_at = time.monotonic()
-            self._tell(lambda: f"{words}: {self._who()}")
+            self._report(lambda: f"{words}: {self._who()}")
 
 
 def _length(seconds: float) -> str:

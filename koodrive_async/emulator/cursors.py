@@ -17,7 +17,7 @@ MARK_SIZE: Final = 12
 def cursor_after(position: list[Any], listing: tuple[str | None, ...], secret: str) -> str:
     """Make the cursor of the page after a position.
 
-    :param position: the key of the last row of this page, and whatever else goes on from there.
+    :param position: the key of the last row of this page, and what else the next page begins from.
     :param listing: what makes the listing what it is: its route, its owner, its filters.
     :param secret: key of the mark that makes garbage recognisable.
     """

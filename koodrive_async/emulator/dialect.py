@@ -53,7 +53,7 @@ class Dialect:
     """Which of the plausible answers the emulator gives where the reference is silent.
 
     Each field is a question, each of its values an answer; the default is what the emulator
-    answers unless told otherwise. The page *Dialects* of the reference lists them all.
+    answers unless a dialect says otherwise. The page *Dialects* of the reference lists them all.
 
     :raises ValueError: A value is not an answer to its question; the message lists those that are.
     """

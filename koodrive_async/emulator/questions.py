@@ -22,24 +22,26 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "default_rename": "What does a missing autoRename stand for?",
     "same_file": "Does autoRename 4 take a file that is not complete for the same file?",
     "duplicate_name": "How does autoRename 3 refuse a name: code 13000405, existFileId, or both?",
-    "held_lock": "How is taking a lock refused that is held already?",
-    "lost_lock": "How is a lock refused that ran out, was released, is unknown, or another user's?",
+    "held_lock": "How does the service refuse to give a lock that is held already?",
+    "lost_lock": (
+        "How is a lost lock refused: it ran out, was released, is unknown, or is another user's?"
+    ),
     "lock_scope": "What is locked: a module of a user, of a device, or everything of the user?",
     "expired_lock": "Can a lock be renewed after it ran out, as the English page has it?",
     "lock_header": "Which calls want x-backup-lock-id?",
-    "second_release": "How is releasing a lock answered that is gone?",
+    "second_release": "How does the service answer the release of a lock that is gone?",
     "refusal_status": (
         "Do refusals come as HTTP 400, or as 200 with a code, the only status the pages list?"
     ),
-    "bad_credentials": "How are credentials refused that do not hold?",
-    "rate_limit": "How does the service refuse calls that are too many?",
-    "missing_record": "How is a record answered that does not exist?",
-    "bound_machine": "What does binding a machine give that is bound already?",
-    "unbound_device": "What becomes of the records of a device that is unbound?",
+    "bad_credentials": "How are invalid credentials refused?",
+    "rate_limit": "How does the service refuse too many calls?",
+    "missing_record": "How does the service answer for a record that does not exist?",
+    "bound_machine": "What does binding return for a machine that is bound already?",
+    "unbound_device": "Do the records of a device stay when it is unbound?",
     "added_scopes": "What does batchAddBackupScope answer?",
     "failed_scopes": "Which form does failedScopeList have?",
-    "unfinished_record": "Is a record completed that has unfinished files?",
-    "completed_record": "How is completing a record answered that is complete?",
+    "unfinished_record": "Can a record that has unfinished files be completed?",
+    "completed_record": "How does the service answer the completion of a record that is complete?",
     "deleted_record": "Is a deleted record gone, or does it stay for a time with status 2?",
     "left_out_properties": "What does completeBackup without properties do to those of the record?",
     "properties_limit": "How long may the properties of a record be, in characters?",
@@ -58,7 +60,7 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "created_parts": "For which parts does createBackupFile give URLs, and in which order?",
     "part_urls_at_once": "How many parts may uploadUrl be asked for at once?",
     "complete_part_urls": "Does uploadUrl give URLs for parts of a complete file?",
-    "forgotten_upload": "Is a file gone whose upload was forgotten, or does its entry stay?",
+    "forgotten_upload": "Does the entry of a file stay after its upload was forgotten?",
     "completed_file": "Which code has completeFile for a file that is complete?",
     "signed_headers": "Which headers does a part URL sign?",
     "url_life": "How long does a presigned URL hold, in seconds?",
@@ -72,7 +74,7 @@ QUESTIONS: Final[Mapping[str, str]] = {
         "Does getFile give the announced size and sha256 of a file that is not complete?"
     ),
     "details_call": "Does the edition have getFile, and for backup files?",
-    "space_calls": "Which calls tell the spaces of a user: GetSpace (v1), GetSpaceV2 (v2)?",
+    "space_calls": "Which calls return the spaces of a user: GetSpace (v1), GetSpaceV2 (v2)?",
     "numbers": "Are numbers numbers, or text?",
     "ids": "Are ids of devices, records and scopes text, or bare integers?",
     "absent_fields": "Are fields without a value left out, or null?",
@@ -81,6 +83,6 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "signing_string": (
         "Does StringToSign hold the signing time, as its prose has it and its formula has not?"
     ),
-    "login_answer": "How is the accessToken spelt that Login answers?",
+    "login_answer": "How is the accessToken in the answer of Login spelt?",
     "refreshed_session": "Is data of RefreshToken the session, or an object that holds it?",
 }

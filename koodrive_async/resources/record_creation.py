@@ -25,7 +25,7 @@ _TOLERANCE = 2.0
 
 
 _FAR = 86400.0
-"""Seconds after which a record is of another day: a date far ahead is none, such as "never"."""
+"""Seconds after which a record is of another day; a date far ahead may stand for "never"."""
 
 
 class RecordCreation:

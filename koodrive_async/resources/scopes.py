@@ -45,8 +45,8 @@ class Scopes:
         """Add up to 100 scopes (page ``batchAddBackupScope``).
 
         :returns: What was added and what was not: look at ``failed``.
-        :raises InvalidArgument: A path breaks its rule, there are none or more than 100, or it is
-            no list of scopes.
+        :raises InvalidArgument: A path breaks its rule, ``scopes`` is empty or has more than 100
+            items, or it is no list of scopes.
         """
         scopes = check_many("scopes", scopes, "NewScope", NewScope)
         check_batch("scopes", len(scopes))
@@ -64,7 +64,7 @@ class Scopes:
         """Delete up to 100 scopes (page ``batchDeleteBackupScope``).
 
         :returns: What was deleted and what was not: a part may fail although the call succeeds.
-        :raises InvalidArgument: There are none or more than 100, or it is one id, no list.
+        :raises InvalidArgument: ``ids`` is empty, has more than 100 items, or is one id, no list.
         """
         ids = check_many("ids", ids, "ids")
         check_batch("ids", len(ids))

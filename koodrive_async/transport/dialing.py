@@ -90,7 +90,7 @@ class Dialer:
         if asked is None or asked[0] + _ADDRESSES_LAST < loop.time() or _failed(asked[1]):
             look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
             try:
-                # it may take a minute, and who is cancelled does not wait for it
+                # it may take a minute, and a cancelled caller does not wait for it
                 with AbandonableThread() as thread:
                     answer = thread.submit(look)
             except OutOfThreads:

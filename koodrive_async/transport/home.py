@@ -11,11 +11,11 @@ from koodrive_async.errors import ForkedClient, WrongEventLoop
 def check_loop() -> asyncio.AbstractEventLoop:
     """Return the running event loop.
 
-    :raises WrongEventLoop: There is none of asyncio.
+    :raises WrongEventLoop: No event loop of asyncio is running.
     """
     if (loop := _running_loop()) is None:
         raise WrongEventLoop(
-            "KooDrive needs a running event loop of asyncio, and there is none: enter it in what "
+            "KooDrive needs a running event loop of asyncio: enter it in what "
             "asyncio.run() runs, or what anyio runs on asyncio (trio is not supported); programs "
             "without an event loop use koodrive_async.sync"
         )

@@ -134,7 +134,7 @@ class InterfaceHttp:
         """
         if not self.speaks_tls:
             return
-        with contextlib.suppress(ValueError):  # what is no URL leads nowhere
+        with contextlib.suppress(ValueError):  # a text that is no URL leads nowhere
             link = yarl.URL(url, encoded=True)
             if link.scheme == "http":
                 self._plain.check_link(what, link.raw_host or "", link.port or 0)
@@ -222,7 +222,7 @@ class InterfaceHttp:
                     await attempts.after(error)
             else:
                 attempts.succeeded()
-                if renewed:  # so that was it
+                if renewed:  # the refusal was for the token
                     self._door.doubted_at = None
                 return result
 
@@ -252,7 +252,7 @@ class InterfaceHttp:
         try:
             return await self._credential(call, refused=credential if asks else None)
         except KooDriveError as error:
-            # the refusal may well be about something else, and says more
+            # the refusal may be about something else, and is the more precise error
             logger.info("a refusal may be one of the token, and there is no other: %s", error)
             return credential
 
@@ -388,7 +388,7 @@ class _Door:
 
 
 class _Sent:
-    """What has to be known of an attempt that failed.
+    """The facts about an attempt that failed.
 
     :ivar stamp: The ``X-Date`` that it had.
     """
@@ -414,8 +414,8 @@ _HEAD_LIMITS: dict[str, Any] = {
 class Sessions:
     """The sessions of a client: one for urgent calls, which wait behind no others.
 
-    :param connections: Connections that calls may have at a time; urgent ones have some beside.
-    :param dialer: Makes the way through proxies, and says what to be called.
+    :param connections: Connections that calls may have at a time; urgent calls have their own.
+    :param dialer: Makes the connections through proxies, and gives the user agent.
     """
 
     def __init__(self, connections: int, tls: ssl.SSLContext, dialer: Dialer) -> None:
@@ -449,7 +449,7 @@ def open_session(connections: int, tls: ssl.SSLContext, dialer: Dialer) -> aioht
     """Open a session that keeps connections alive, keeps no cookies and follows its caller only.
 
     :param connections: Connections it may have at a time; 0 for any number.
-    :param dialer: Makes the way through proxies, and says what to be called.
+    :param dialer: Makes the connections through proxies, and gives the user agent.
     """
     session = aiohttp.ClientSession(
         connector=WaryConnector(dialer, limit=connections, ssl=tls, keepalive_timeout=KEEP_ALIVE),

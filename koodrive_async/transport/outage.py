@@ -1,4 +1,4 @@
-"""A place that nothing comes back from, and for how long a session waits for it."""
+"""An outage of the service or the object store, and for how long a session waits for its end."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _FAULTS = 500
 class Outage:
     """Whether one place, the service or the object store, can be reached at the moment.
 
-    It begins with a request that finds the place unreachable, and is over with the first answer of
-    any request to it. That it is waited for is logged once, and once that it is over.
+    An outage begins with a request that finds the place unreachable, and is over with the first
+    answer of any request to it. The wait is logged once, and the end of the outage once.
 
-    :param place: What it is, for the log.
+    :param place: The name of the place, for the log.
     :param longest: Seconds that requests may wait for it, from its beginning; 0 for none.
     :param once_reached: True when only a place that has answered before is waited for: the
         address of one that never did may be wrong.
-    :ivar since: Seconds since 1970 on the local clock when it began; None while there is none.
+    :ivar since: When the outage began, in seconds since 1970 on the local clock; None without one.
     :ivar ended: How many outages are over.
     """
 
@@ -97,12 +97,12 @@ class Outage:
 
 
 def is_outage(error: ApiError | PartRejected | TransportError) -> bool:
-    """Return whether an error says that a place is out of order, and not this request."""
+    """Return whether an error means that the place is out of order, not this request."""
     if isinstance(error, UntrustedCertificate):
         return False
     if isinstance(error, ApiError | PartRejected):
         return error.status >= _FAULTS
     if isinstance(error, ProxyFailed) and error.status is not None:
         return error.status >= _FAULTS
-    # an answer that cannot be read is one, and has a status
+    # an answer that cannot be read is an answer all the same, and has a status
     return getattr(error, "status", None) is None

@@ -60,8 +60,8 @@ class PlainHttp:
         if is_loopback(host) or _is_among(self.services, host, port):
             return
         raise ConfigurationError(
-            f"the endpoint http://{host} would carry the credentials without TLS, for anybody on "
-            f"the way to read: write https, or allow it by name with {ALLOW_PLAIN_HTTP}=({host!r},)"
+            f"the endpoint http://{host} would carry the credentials without TLS, where others can "
+            f"read them: write https, or allow it by name with {ALLOW_PLAIN_HTTP}=({host!r},)"
         )
 
     def check_way(self, host: str, port: int, proxy: Proxy | None) -> None:

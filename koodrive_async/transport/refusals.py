@@ -1,7 +1,7 @@
 """What a refusal may mean where the vendor's pages list no code: a lock, the credentials, or else.
 
 No page lists the codes of a lock that is held, lost, foreign or unknown. So a refusal is taken for
-one of the lock's unless it plainly says something else, and what it may mean is looked up: a
+one about the lock unless it plainly says something else, and what it may mean is looked up: a
 renewal says whether the lock lives, a listing of the devices whether the credentials are good.
 """
 
@@ -56,14 +56,14 @@ _OF_SOMETHING_ELSE = frozenset(
 """Codes whose page says that they are of a file, folder or space, and so not of a lock."""
 
 _SIGNING_IN = re.compile(r"APIGW?\.03(?!08)[0-9]{2}")
-"""Codes of the API gateway for authentication; 0308 is of too many calls."""
+"""Codes of the API gateway for authentication; 0308 means too many calls."""
 
 _BAD_REQUEST = "13000101"
 """Of status 400, which one page describes as authentication not passed."""
 
 
 def passes(error: BaseException) -> bool:
-    """Say whether a failure is of the moment: the same call may work later."""
+    """Say whether a failure is temporary: the same call may work later."""
     if isinstance(error, ApiError) and (
         error.status in RETRYABLE_STATUS or error.code in RETRYABLE_CODES
     ):
@@ -74,7 +74,7 @@ def passes(error: BaseException) -> bool:
 
 
 def may_be_of_the_lock(error: ApiError) -> bool:
-    """Say whether a refusal may mean that the lock is not the caller's, or no more."""
+    """Say whether a refusal may mean that the caller does not have the lock, or has lost it."""
     if passes(error) or isinstance(error, AuthenticationError):
         return False
     return error.code not in _OF_SOMETHING_ELSE
@@ -92,7 +92,7 @@ def may_be_of_the_credentials(error: ApiError) -> bool:
 
 
 def as_kind(kind: type[E], refusal: ApiError) -> E:
-    """Return a refusal as one of another kind, with all that is known of it."""
+    """Return a refusal as an error of another class, with all its attributes."""
     same = kind(
         status=refusal.status,
         code=refusal.code,

@@ -223,7 +223,7 @@ class Attempts:
             self._outage.reached()
 
     def _left(self, error: RequestError) -> float:
-        """Return the seconds that an outage may still be waited for, as of this failure."""
+        """Return the seconds that a request may still wait for the end of an outage."""
         outage = self._outage
         if outage is None:
             return 0.0
@@ -233,13 +233,13 @@ class Attempts:
             outage.reached()
         if outage.ended != self._ended:
             self._ended = outage.ended
-            if self._waited_out:  # what was tried meanwhile says nothing about the request
+            if self._waited_out:  # attempts during an outage say nothing about the request
                 self._waited_out, self._not_counted = False, self.number - 1
         now = self._clock.time()
         if self._failing_since is None:
             self._failing_since = self._failed_at = now
         before, self._failed_at = self._failed_at, now
-        # what is answered meanwhile is not out of reach, whatever becomes of this request
+        # a place that answers meanwhile is not out of reach, however this request ends
         answered = outage.since is not None and outage.since > before
         return outage.left(self._failing_since) if self._waits and not answered else 0.0
 
@@ -306,7 +306,7 @@ def no_answer(failure: Failure) -> bool:
 
 
 def answer_of_something_else(failure: Failure) -> bool:
-    """Say whether a success came that is not the service's: a page of a gateway, or half of it."""
+    """Say whether an answer with a status of success is a gateway's page, or half an answer."""
     error = failure.error
     if not isinstance(error, MalformedResponse) or not error.unreadable:
         return False

@@ -229,16 +229,16 @@ class _Work:
 
     @property
     def seems_left(self) -> bool:
-        """Whether nothing of it goes on although some file has no outcome, or none that was taken.
+        """Whether the batch has stopped although some file has no outcome, or an outcome not taken.
 
-        Where all outcomes were taken, it may only not have seen yet that no source follows.
+        Where all outcomes were taken, the batch may not have seen yet that no source follows.
         """
         if self.was_gone_through:
             return False
         return bool(not self.has_begun or self._given_up or self._running or self.outcomes)
 
     def take(self) -> Outcome:
-        """Hand out an outcome; there is one."""
+        """Hand out an outcome; the caller has checked that there is one."""
         self.places.release()
         self._taken += 1
         return self.outcomes.popleft()
@@ -252,12 +252,12 @@ class _Work:
         self.outcomes.clear()
 
     def look_for_more(self) -> None:
-        """Have no other source uploaded, if all outcomes were taken: only see if there is one."""
+        """Upload no other source, if all outcomes were taken: only find out whether one follows."""
         is_idle = not self._running and not self.outcomes and not self._given_up
         self._only_looks = self.has_begun and is_idle
 
     async def until_looked(self) -> None:
-        """Wait until that is known."""
+        """Wait until it is known whether another source follows."""
         if self._only_looks:
             await self.ended.wait()
 

@@ -52,7 +52,7 @@ class Shares:
     def of(cls, limits: Limits, descriptors: DescriptorShares | None = None) -> Shares:
         """Share out what a client may use.
 
-        :param descriptors: What there is of them; without it there are enough.
+        :param descriptors: How many the client may use; None when there are enough.
         """
         descriptors = descriptors or DescriptorShares()
         wanted = AUTO_MOST if limits.connections == "auto" else limits.connections

@@ -17,9 +17,9 @@
     in doubt ───── autoRename 3, a name that identifies ────────► created, or, if that is taken,
                    the record and the file                        found: no other can have the name
 
-Of a file that is *found* it is proven that it is this record's, and nothing else: whether it is
-complete has to be found out. A file that has a wanted name and is not proven to be this record's is
-left alone: its bytes are another backup's.
+A file that is *found* is proven to belong to this record, and nothing else: whether it is complete
+has to be found out. A file that has a wanted name and is not proven to belong to this record is
+left alone: it may belong to another backup.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Creation:
     :param file: With the name that it is to have.
     :param name: What it was to be called.
     :param mark: What tells it from others of that name.
-    :param in_doubt: It may be there already.
+    :param in_doubt: Whether the file may exist already.
     :param on_name: Awaited with each other name, before that is asked for.
     :ivar file: What is asked for; may be replaced after a refusal.
     :ivar has_found: Whether the file was there already, in an unknown state.
@@ -116,7 +116,7 @@ class Creation:
         self._asked.clear()
 
     async def _settle(self, lock_id: str) -> CreatedBackupFile:
-        # first, for names may be unique nowhere: then asking again is never refused
+        # looked for first: where names are not unique, asking again is never refused
         if (found := await self._listed()) is not None:
             return found
         refusal: DuplicateFileName | None = None
@@ -147,7 +147,7 @@ class Creation:
             self._asked.append((first, first in own))
         yield from tuple(self._asked)
         if self.file.auto_rename is AutoRename.REJECT:
-            return  # it is to have this name or none
+            return  # the caller wants this name only
         parent = self.file.parent_folder[0] if self.file.parent_folder else None
         for name in self._record.own_names(self._name, parent, self._mark):
             self._asked.append((name, True))
@@ -170,7 +170,7 @@ class Creation:
             self._in_doubt = before
             raise
         if created.exist and not await self._is_of_the_record(created.file_id):
-            # a file of another record has the name and the bytes: this one has none yet
+            # a file of another record has the name and the bytes: this record has no such file yet
             renamed = attrs.evolve(file, auto_rename=AutoRename.RENAME)
             return await self._ask(lock_id, renamed)
         self.has_it = self._record.own(created.file_id)
@@ -233,7 +233,7 @@ class Creation:
 
 
 class _LostError(Exception):
-    """It is not known whether the file was created."""
+    """Whether the file was created is not known."""
 
     def __init__(self, error: ApiError | TransportError) -> None:
         super().__init__(str(error))

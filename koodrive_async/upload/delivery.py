@@ -118,9 +118,9 @@ class Delivery:
     _etags: dict[int, str | None] = attrs.field(factory=dict)
     _reported: set[int] = attrs.field(factory=set)
     _uncertain: bool = False
-    # created by an earlier run, or by a call that was not answered: it may be complete
+    # an earlier run or an unanswered call created the file: it may be complete
     _is_taken_up: bool = False
-    # by a call that was not answered, or is not yet
+    # an unanswered call, or one that still runs, may create the file
     _asked_to_complete: bool = False
     _has_sent: bool = False
     _container_id: str | None = None
@@ -178,7 +178,7 @@ class Delivery:
         if (failure := await self._attempt(lease)) is None:
             return self._outcome
         logger.warning("%s: its upload begins again: %s", self.name, failure)
-        # the same file may take its parts once more: then there are not two of it
+        # the same file may take its parts once more, which avoids a second file
         if await lease.run(self._begin_parts_again) and await self._attempt(lease) is None:
             return self._outcome
         self._forget()
@@ -209,7 +209,7 @@ class Delivery:
 
     @property
     def _outcome(self) -> Outcome:
-        """What became of a file that is complete now."""
+        """Return the outcome of a file that is complete now."""
         if self._has_sent:
             return "uploaded"
         record = self.destination.record
@@ -234,7 +234,7 @@ class Delivery:
 
     @property
     def _may_be_complete(self) -> bool:
-        # nothing has to arrive of an empty file
+        # an empty file has no bytes that could be missing
         return self._is_taken_up or self._asked_to_complete or not self.plan.size
 
     async def _begin_parts_again(self) -> bool:
@@ -337,9 +337,9 @@ class Delivery:
         return "rapid" if self.created.rapid_upload else "uploaded"
 
     async def _instead_of(self, there: CreatedBackupFile) -> CreatedBackupFile:
-        """Return what is to be done with a file that is there and not complete.
+        """Return the way to proceed with a file that exists and is not complete.
 
-        One that no other upload has is gone on with; otherwise this one gets another name.
+        The upload continues a file that no other upload has; otherwise it takes another name.
         """
         assert self._creation is not None  # noqa: S101 - tells the type checker
         if self._creation.has_it:
@@ -349,9 +349,9 @@ class Delivery:
         return await self._creation.run(self.destination.lease.lock_id)
 
     async def _take_listed(self) -> None:
-        """Go on with a file that the record lists, if an earlier run made it of this source.
+        """Continue with a file that the record lists, if an earlier run made it of this source.
 
-        No page says that only complete files are listed: one that is proven to be goes first.
+        No page says that only complete files are listed, so a proven complete file goes first.
         """
         record = self.destination.record
         incomplete = []
@@ -382,7 +382,7 @@ class Delivery:
         )
 
     async def _asks_otherwise(self, refusal: ApiError) -> bool:
-        """Change what is asked for, where a refusal may be for that; return whether it was."""
+        """Change the request after a refusal that may be about it; return whether it changed."""
         if self.created is not None or self._terms is None:
             return False
         if not await self._terms.change(refusal, lambda: self._space_of(None)):
@@ -418,7 +418,7 @@ class Delivery:
 
     async def _begin(self) -> Creation:
         record = self.destination.record
-        # what the journal knows nothing of was not begun, if it knows everything
+        # a complete journal knows every file that was begun
         in_doubt = self._uncertain or self.saved is not None or not record.knows_names
         if self._stored_as is None:
             self._stored_as = self._take_name()
@@ -499,7 +499,7 @@ class Delivery:
         return bytes(self.content.read(offset, length))
 
     def _forget(self) -> None:
-        """Begin again with a file of its own; which one has the name now is to be found out."""
+        """Begin again with a file of its own; whether its old name is free has to be found out."""
         self._forget_number()
         self._forget_parts()
         self.created = self._urls = self._creation = None
@@ -561,7 +561,7 @@ class Delivery:
         try:
             await self.means.files.complete(self.file_id, self.fingerprint.sha256)
         except (ApiError, TransportError) as error:
-            # a call that was not answered may have completed it, and the next be refused for that
+            # an unanswered call may have completed the file, and the next call be refused for that
             self._asked_to_complete = before or error.attempts > 1 or may_have_acted(error)
             if self._may_be_complete and await self._completeness.is_stored(self.file_id):
                 return
@@ -617,7 +617,7 @@ class Delivery:
     # --- which space it is in ------------------------------------------------------------------
 
     async def container_of(self) -> str | None:
-        """Find out which space a file is in that is complete; None when no answer says it."""
+        """Find out which space a complete file is in; None when no answer says it."""
         return await self._space_of(self.file_id)
 
     async def _space_of(self, file_id: str | None) -> str | None:
@@ -635,7 +635,7 @@ class Delivery:
 
 
 def _is_one_part_of(created: CreatedBackupFile, plan: Plan) -> bool:
-    """Return whether the service wants a file as a whole that was announced in several parts."""
+    """Return whether the service wants a file in one piece that was announced in several parts."""
     if len(plan) == 1 or len(created.multi_parts) != 1:
         return False
     return created.multi_parts[0].part_size == plan.size

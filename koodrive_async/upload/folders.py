@@ -1,10 +1,10 @@
 """Opening what a walk over a tree has listed, and nothing that was put in its place meanwhile.
 
-Between the listing of a folder and the opening of a file in it, whoever may write there can put a
-symbolic link in the place of the file, or of any folder on the way to it. Opened by its path, the
-file would be another one: one that only the user who runs the backup may read. So every step from
-the root down is made from the descriptor of the folder before (``openat``), and none of them
-follows a link (``O_NOFOLLOW``). The root itself may be a link: the user has named it.
+Between the listing of a folder and the opening of a file in it, any user who may write there can
+replace the file, or a folder on the way to it, by a symbolic link. Opened by its path, the file
+would be another one: one that only the user who runs the backup may read. So every step from the
+root down is made from the descriptor of the folder before (``openat``), and no step follows a link
+(``O_NOFOLLOW``). The root itself may be a link: the user has named it.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class TreeFolders:
             os.close(each.descriptor)
 
     def _pop_idle(self, count: int) -> list[_Open]:
-        """Take out so many folders, or fewer: those that were not used for the longest time."""
+        """Remove up to so many folders: those that were not used for the longest time."""
         idle = (each for each in self._kept.values() if not each.users)
         return [self._kept.pop(each.parts) for each in tuple(islice(idle, count))]
 
@@ -211,7 +211,7 @@ class TreeFolders:
         if not stat.S_ISREG(seen.st_mode) or _is_link(seen):
             self._refuse(parts, seen)
         descriptor = os.open(path, flags)
-        # without openat only a comparison tells that nothing was put in its place
+        # without openat only a comparison shows that nothing was put in its place
         if not _is_same(seen, os.fstat(descriptor)):
             os.close(descriptor)
             raise SourceChanged(path, "another file is in its place")
@@ -225,7 +225,7 @@ class TreeFolders:
         check_kind(self.path(parts), status.st_mode)
 
     def _named(self, error: OSError, parts: Parts) -> Exception:
-        """Return an error with the whole path in it; it has but the name otherwise."""
+        """Return an error with the whole path instead of the name alone."""
         path = self.path(parts)
         # for a folder that became a link Linux says that it is no folder
         if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENOTDIR} and _is_link_at(path):
@@ -238,7 +238,7 @@ class TreeFolders:
 class FoundFile:
     """Where a walk over a tree found a file: what :class:`UploadItem` carries as ``found``.
 
-    It pickles; in another process the way to the file is gone again from the root.
+    It can be pickled; another process opens the file from the root again.
 
     :ivar source: Its path, which is the source of its upload.
     """

@@ -173,10 +173,10 @@ class ThreadLane:
         return known
 
     async def _on_kept(self, origin: Origin, put: Put, reuse: Reuse) -> Answer | None:
-        """Send a part on a connection that is there; None when there is none, or no longer.
+        """Send a part on a kept connection; None when no kept connection is left.
 
-        One that is closed before any answer says nothing about the part, which is sent again at
-        once, on a new one.
+        A connection that is closed before any answer says nothing about the part, which is sent
+        again at once, on a new connection.
         """
         if self._closed:
             raise ClientClosed("the client was closed")

@@ -58,7 +58,7 @@ def os_path(name: str, value: object) -> str:
         this system can have.
     """
     try:
-        path = os.fsdecode(value)  # type: ignore[arg-type]  # refuses what is none
+        path = os.fsdecode(value)  # type: ignore[arg-type]  # refuses what is no path
         os.fsencode(path)
     except TypeError:
         raise InvalidArgument(f"{name} must be a path, not {type(value).__name__}") from None
@@ -78,7 +78,7 @@ def path_from_text(text: str) -> str:
     :param text: The description of a file in a tree.
     :returns: The path, with ``/`` as its separator; pass it to ``os`` as it is.
     :raises InvalidArgument: No path has this text: a backslash in it is neither doubled nor the
-        beginning of ``\xNN``, or the path is none that this system can have.
+        beginning of ``\xNN``, or this system can have no such path.
     """
     given: object = text
     if not isinstance(given, str):

@@ -1,8 +1,8 @@
 """Proof that a file is complete: its bytes are looked at where they are stored.
 
 Neither a listing, nor the details of a file, nor a refusal proves that anything is stored.
-What counts besides the service's own word for a digest (code 0 to completing, ``rapidUpload`` and
-``exist`` in the answer to creating) is a link to download the file and a range of bytes behind it:
+Proof is the service's own word for a digest (code 0 to completing, ``rapidUpload`` and ``exist`` in
+the answer to creating), or a link to download the file and a range of bytes behind it:
 
 ::
 

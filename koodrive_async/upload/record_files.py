@@ -22,7 +22,7 @@ ROOT = "root"
 _ANYWHERE = ""
 _LONGEST_EXTENSION = 100
 _SHORT, _LONG = 8, 16
-"""Digits of a mark that tells files of one record apart, and of one that identifies a record."""
+"""Digits of a mark that distinguishes files of one record, and of one that identifies a record."""
 
 MAX_DESCRIPTION = 512
 """Characters of a description that page ``createFile`` allows; that of backup files names none."""
@@ -106,7 +106,7 @@ class RecordFiles:
                 yield each
 
     def _is_free(self, name: str, parent: str | None) -> bool:
-        # of those that are listed the folder is not known
+        # the folder of listed files is not known
         return (
             hash((parent or ROOT, name)) not in self._names
             and hash((_ANYWHERE, name)) not in self._names
@@ -146,7 +146,7 @@ class RecordFiles:
         self._wanted.setdefault(key, []).append(found)
         async with self._looking:
             if not any(found is each for each in self._wanted.get(key, ())):
-                return found  # the one before has listed for this one as well
+                return found  # the call before has listed for this one as well
             wanted, self._wanted = self._wanted, {}
             try:
                 async for entry in files.list(self.record_id):
@@ -169,7 +169,7 @@ class RecordFiles:
         With a description that is all the same; where there is none, or listings leave it out, the
         name decides.
 
-        :param names: Those that it may have been given, the most telling first.
+        :param names: The names that it may have, the most specific first.
         """
         same = [
             file

@@ -1,4 +1,4 @@
-"""Whether the connections to one place bear another part: some end with each answer."""
+"""Whether connections to one place carry more than one part: some end after each answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 logger: logging.Logger = logging.getLogger(__name__)
 
 _LOSSES = 3
-"""Kept connections that are lost in a row until none is kept any longer."""
+"""How many kept connections may be lost in a row before connections are no longer kept."""
 
 
 class Reuse:
@@ -41,16 +41,16 @@ class Reuse:
         self._trying = False
 
     def worked(self) -> None:
-        """Note that a kept connection bore another part."""
+        """Note that a kept connection carried another part."""
         self.proven, self._losses = True, 0
 
     def lost(self) -> None:
-        """Note that a kept connection was closed before it bore any answer to another part."""
+        """Note that a kept connection was closed before any answer to another part."""
         self._losses += 1
         if not self.refused and (not self.proven or self._losses >= _LOSSES):
             self.refused = True
             logger.info(
-                "%s closes connections without a word: each part has one of its own from now on",
+                "%s closes connections unannounced: each part has one of its own from now on",
                 self._place,
             )
 

@@ -66,7 +66,7 @@ class _Encrypting:
         self.turns = threading.Semaphore(available_cores())
 
     def begin_again(self) -> None:
-        """Forget who has a turn: in a forked process their threads are not there to end it."""
+        """Reset the turns: in a forked process the threads that held them do not exist."""
         self.turns = threading.Semaphore(available_cores())
 
 

@@ -128,7 +128,7 @@ class Content(Protocol):
 def name_of(source: object) -> str | None:
     """Return the name a source brings along: that of a path or of a named file object.
 
-    :raises InvalidArgument: The source is an object that should be a path, and is none.
+    :raises InvalidArgument: The source looks like a path, and is no path.
     """
     if isinstance(source, str | os.PathLike):
         path = source if isinstance(source, str) else os_path("source", source)

@@ -54,11 +54,11 @@ _LONGEST_PAUSE = 0.25
 
 
 async def chunks(source: object) -> AsyncGenerator[Buffer, None]:
-    """Yield the bytes of a stream as they come; none of the buffers is empty.
+    """Yield the bytes of a stream as they come, in buffers that are not empty.
 
     :param source: A file object, an async reader, or an iterable of bytes, sync or async.
-    :raises InvalidArgument: It is none of these, gives something else than bytes, or has nothing to
-        read yet and no descriptor to wait for.
+    :raises InvalidArgument: The source is of another kind, gives something else than bytes, or has
+        nothing to read yet and no descriptor to wait for.
     :raises BaseException: What reading the source raises, as it is.
 
     What may block runs in a thread of its own, in the context of the caller. Cancellation takes
@@ -171,7 +171,7 @@ async def _read_on(
 
 
 async def _called(source: object, read: _Read, call: Callable[[int], Awaitable[object]]) -> object:
-    """Read once; end, not being ready, and having been closed are what they are to every kind."""
+    """Read once; end, not ready and closed look the same for every kind of stream."""
     name = getattr(read, "__name__", "read")
     try:
         chunk = await call(READ_SIZE)
@@ -182,7 +182,7 @@ async def _called(source: object, read: _Read, call: Callable[[int], Awaitable[o
     except ssl.SSLWantWriteError:
         return _NotReady(anyio.wait_writable)
     except (StopIteration, StopAsyncIteration) as stop:
-        # raised on in a generator they would be taken for its own end
+        # raised in a generator they would be taken for the end of that generator
         raise InvalidArgument(f"{name}() of a source raised {type(stop).__name__}") from stop
     except RuntimeError as error:  # what a thread or a coroutine makes of the same
         if not isinstance(error.__cause__, StopIteration | StopAsyncIteration):

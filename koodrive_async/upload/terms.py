@@ -1,4 +1,4 @@
-"""On which terms the service takes a file: what is asked for otherwise when it refuses."""
+"""The terms on which the service takes a file: what is asked for when it refuses the usual ones."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ class Terms:
 
     The pages of backup files leave open whether ``containerId`` may be left out, how long a
     description may be, what an edition without multipart does, and how an empty file is announced.
-    So a file is asked for as it is wished; when that is refused, and not plainly for something
-    else, otherwise. What has worked is the way to ask for the next files of the record.
+    So a file is first announced as the caller wishes; when that is refused, and not plainly for
+    something else, it is announced on other terms. Terms that worked hold for the next files of
+    the record.
 
     :param apply: Whether to begin on the terms that are known.
     :ivar plan: How the file is cut.
@@ -76,13 +77,13 @@ class Terms:
         return False
 
     def keep(self) -> None:
-        """Hear that the file was created on these terms."""
+        """Note that the file was created on these terms."""
         for term in sorted(self._terms - self._record.terms):
             logger.warning("the service refuses files unless %s: %s", term, self._refusal)
         self._record.terms |= self._terms
 
     def _alternatives(self) -> Iterator[frozenset[str]]:
-        """Give other terms, one by one and then all: each takes something away."""
+        """Yield other terms, one by one and then all together: each leaves something out."""
         plan, description = self._wished
         possible = [
             term

@@ -103,8 +103,8 @@ def test_what_earlier_runs_have_left_is_mentioned(invoke, tree, koodrive_emulato
     done = invoke("backup", tree, "--resume", "--quiet")
     assert done.exit_code == 0
     assert done.stderr == (
-        f"warning: 2 unfinished records of earlier runs of {tree}: {second} {first}; --resume goes "
-        "on with the newest, koodrive delete RECORD... removes what is not wanted\n"
+        f"warning: 2 unfinished records of earlier runs of {tree}: {second} {first}; --resume "
+        "continues the newest, koodrive delete RECORD... deletes those that are not wanted\n"
     )
     assert third not in done.stderr
     assert invoke("backup", tree / "2024").stderr == ""

@@ -125,7 +125,7 @@ async def test_a_proxy_that_closes_connections_unannounced_costs_one_part_at_mos
     async with serving(closing) as proxy, open_lane(4, proxy=proxy.url) as lane:
         await parts_to(lane, "http://store.example/x?X-Amz-Signature=secret", 16, 4)
     assert (closing.taken, closing.lost) == (16, 1)
-    assert caplog.text.count("closes connections without a word") == 1
+    assert caplog.text.count("closes connections unannounced") == 1
     assert caplog.text.count("a part is sent again") == 1
     assert "secret" not in caplog.text
 

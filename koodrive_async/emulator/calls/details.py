@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def get(call: Call) -> Mapping[str, Any]:
     """getFile: the details of a complete file, its fields at the top level of the answer.
 
-    A file that is not complete is not found, or told as it was announced, without a link.
+    A file that is not complete is not found, or has the details that were announced and no link.
     """
     container_id = check_container(call, call.body["containerId"])
     file = call.service.store.row(

@@ -174,7 +174,7 @@ def _check_dialect(body: Mapping[str, Any], dialect: Dialect) -> None:
 
 
 def _shown(call: Call, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an answer without what the dialect does not tell."""
+    """Return an answer without the fields that the dialect leaves out."""
     if call.service.dialect.container_in_answer == "given":
         return answer
     return {name: value for name, value in answer.items() if name != "containerId"}

@@ -77,8 +77,8 @@ def release(call: Call) -> Mapping[str, Any]:
 def _alive(call: Call, module: str, session: str) -> str | None:
     """Return the lock that is alive in the scope of a module and the device that calls.
 
-    No device id is sent with createBackupLock, so a service that locks by device can tell devices
-    by what they signed in with only: with another token, another device.
+    createBackupLock sends no device id, so a service that locks by device can distinguish devices
+    only by their credentials: another token counts as another device.
     """
     scope = call.service.dialect.lock_scope
     alive: str | None = call.service.store.value(
