@@ -157,6 +157,8 @@ class SessionRecord:
         """
         if self._record is None or self._lease is None:
             return
+        # before anything else: a run that is killed now leaves this lock, and not the one before
+        self._note_lock(self._record.record_id, self._lease)
         try:
             with quoting(self._lease):
                 record = await self._look_at(self._record.record_id)
@@ -164,7 +166,6 @@ class SessionRecord:
             raise gone.refusal from None
         if not (self._completing and record.status is RecordStatus.COMPLETED):
             _check_open(record)
-        self._note_lock(record.record_id, self._lease)
 
     def add_container(self, container_id: str) -> None:
         """Note a space that one of its files is in."""
