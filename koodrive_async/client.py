@@ -393,8 +393,8 @@ class KooDrive:
     ) -> BackupRecord | None:
         """Find the record that an interrupted backup has left, for ``backup(resume=...)``.
 
-        The journal is asked first, then the service for all records of the device. Records that a
-        process of this machine is at are passed over.
+        The journal is asked first, then the service for all records of the device. Records that
+        another process of this machine is writing are passed over.
 
         :param root: The folder that was backed up, as given to :meth:`backup`; any by default.
         :returns: The newest record that takes files still; None when there is none.

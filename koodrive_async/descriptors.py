@@ -31,10 +31,10 @@ _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.5
 
 _SPARE = 10
-"""Descriptors that are left alone: the journal, name resolution, files of TLS."""
+"""Descriptors kept in reserve: for the journal, name resolution, files of TLS."""
 
 _RAISED_TO = 8192
-"""What the command raises its own limit to, where the system lets it."""
+"""The soft limit that the command sets for itself, where the system allows it."""
 
 
 @attrs.frozen
@@ -75,7 +75,7 @@ def free_descriptors() -> int | None:
 
     It blocks for a moment.
 
-    :raises OSError: There is not a single one.
+    :raises OSError: Not a single descriptor is free.
     """
     if sys.platform == "win32":
         return None

@@ -177,7 +177,7 @@ class BackupIncomplete(KooDriveError):
     is meant, call :meth:`BackupSession.complete_anyway` before the session is left.
 
     :ivar record_id: The record.
-    :ivar arrived: Files of this session that are in it.
+    :ivar arrived: How many files of this session are in the record.
     :ivar batches: How many batches of uploads were not gone through to their end.
     """
 

@@ -69,7 +69,7 @@ def to_pandas(items: Iterable[object]) -> pd.DataFrame:
     :param items: What the rows are made of; it is gone over at once. What is no model of this
         package goes into the one column ``item``.
     :raises ModuleNotFoundError: pandas is missing (on import); the message says how to get it.
-    :raises InvalidArgument: It is no iterable, or a string, whose letters are not items.
+    :raises InvalidArgument: ``items`` is no iterable, or is a string, whose letters are not items.
     """
     return frame_of(check_many("items", items, "items", object), None)
 

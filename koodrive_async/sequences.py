@@ -19,8 +19,8 @@ def check_many(name: str, value: Iterable[Any], of: str, kind: type[Any] = str) 
     :param name: The parameter.
     :param of: What its items are, for the message, such as ``"patterns"``.
     :param kind: The type of each.
-    :raises InvalidArgument: It is one item (a string, bytes, a path) instead of several, no
-        iterable at all, or one of its items is of another type.
+    :raises InvalidArgument: The argument is one item (a string, bytes, a path) instead of several,
+        no iterable at all, or one of its items is of another type.
     """
     # what is known to be no iterable may come all the same, from code without types
     given: object = value

@@ -91,7 +91,7 @@ async def left_behind(
 
     The journal knows which record was of which folder: those come first, the newest ahead. Then
     come those that the service has of this device and module and the journal does not know, for
-    one folder only if their properties say that they are of that.
+    one folder only if their properties say that they belong to it.
 
     :param root: Its absolute path; None for any.
     """

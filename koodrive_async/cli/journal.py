@@ -98,7 +98,7 @@ def journal(
 
 
 def _path() -> Path | None:
-    """Return the journal of this user; None, which has been said, where there is no home folder."""
+    """Return the journal of this user; None without a home folder, which a message has said."""
     settings = current()
     if settings.journal == AUTO:
         return default_path()

@@ -198,7 +198,7 @@ class _OutOfRangeError(ValueError):
 def located(setting: Setting, value: object, folder: Path | None = None) -> object:
     """Return a value with the files that it names as paths from the root on.
 
-    :param folder: What they are relative to; the working folder by default.
+    :param folder: The folder that relative paths start from; the working folder by default.
     :raises ValueError: There is no such home folder.
     :raises FileNotFoundError: A path is relative to the working folder, which has been removed.
     """
@@ -395,7 +395,7 @@ NETWORK: Final = (
         default="this machine",
     ),
 )
-"""The way to the service: through which proxy, whom to trust, whom to be, and where without TLS."""
+"""The way to the service: proxy, trusted certificates, client certificate, hosts without TLS."""
 
 BACKUP: Final = (
     Setting(name="module", takes=f"one of {_MODULES}", check=_module, default="folder"),

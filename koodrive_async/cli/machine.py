@@ -14,11 +14,11 @@ import attrs
 import click
 
 CODE: Final = "[a-zA-Z0-9_]{1,64}"
-"""What a machine code is, as a regular expression."""
+"""The form of a machine code, as a regular expression."""
 
 _MACHINE_ID_FILES: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _NOT_YET: Final = "uninitialized"
-"""What stands there before the first boot of an image, on every machine that has it."""
+"""Content of ``/etc/machine-id`` before the first boot of an image, the same on every machine."""
 
 _MADE_UP: Final = 1 << 40  # the multicast bit: set by uuid.getnode() in a number that it made up
 _NAME_LENGTH: Final = 32
@@ -52,7 +52,7 @@ def this_machine(code: str | None = None, name: str | None = None) -> Machine:
 
 
 def made_up_machine() -> Machine:
-    """Return this machine with an id that holds for once, where no later run has to find it."""
+    """Return this machine with a one-time id, where no later run has to find the device."""
     return Machine(uuid.uuid4().hex, _device_name(platform.node()), _device_os())
 
 

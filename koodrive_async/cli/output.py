@@ -182,7 +182,7 @@ def quiet_option(command: Any) -> Any:
 def quiet_option_of(purpose: str) -> Callable[[Any], Any]:
     """Return the option ``--quiet`` of a command that writes something in spite of it.
 
-    :param purpose: What it means there.
+    :param purpose: The help text of the option.
     """
     return click.option(
         "--quiet",

@@ -29,7 +29,7 @@ class Holder:
     """A process of this machine that writes a record.
 
     :ivar pid: Its id; None where the system does not say.
-    :ivar root: What it backs up; None where it was not noted.
+    :ivar root: The folder or file that it backs up; None where the journal has no note of that.
     """
 
     pid: int | None

@@ -50,7 +50,7 @@ class Repetition:
 
     :ivar front: The words up to the name of the command.
     :ivar options: The options that were typed, with their values.
-    :ivar operands: What is worked on, as absolute paths.
+    :ivar operands: The arguments behind the options, as absolute paths.
     """
 
     front: Sequence[str]
@@ -146,7 +146,7 @@ def _located(name: str, value: str) -> str:
     setting = SETTINGS.get(name)
     if setting is None or not setting.is_file or is_off(value) or value == AUTO:
         return value
-    # "~" stands for the home folder in settings, and is read so again
+    # settings expand "~" to the home folder, also when the line is pasted
     return value if value.startswith("~") and not setting.takes_many else _absolute(value)
 
 

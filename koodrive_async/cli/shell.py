@@ -25,7 +25,7 @@ def command_line(words: Iterable[str], encoding: str = "utf-8") -> str:
     POSIX.1-2024 read; every other one as each POSIX shell reads it. On Windows the line is for
     ``cmd``.
 
-    :param encoding: What the line will be written in.
+    :param encoding: The encoding in which the line will be written.
     """
     quote = quoted_for_windows if sys.platform == "win32" else quoted
     return " ".join(quote(word, encoding) for word in words)

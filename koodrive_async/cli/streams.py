@@ -60,7 +60,7 @@ def _end_of(output: _Output | None) -> None:
 class _Output(io.FileIO):
     """Standard output; after the first error it takes everything and keeps nothing.
 
-    :ivar error: What the first write failed with.
+    :ivar error: The error of the first write that failed.
     """
 
     error: OSError | None = None

@@ -28,7 +28,7 @@ _RETRIES: Final = "koodrive_async.transport.retry"
 _OUTAGES: Final = "koodrive_async.transport.outage"
 _LOCKS: Final = "koodrive_async.resources.locks"
 _SERVICE: Final = "the service"
-"""What the log calls it."""
+"""The name of the service in the log."""
 
 _ANOTHER_TIME: Final = 30.0
 """Seconds after which the same wait is reported again."""

@@ -1,4 +1,4 @@
-"""What the reference leaves open, as settings: one field for each question."""
+"""The questions that the reference leaves open, as settings: one field for each question."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class Dialect:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """What differs from the default, as :meth:`parse` reads it."""
+        """The answers that differ from the default, in the form that :meth:`parse` reads."""
         return tuple(
             f"{name}={getattr(self, name)}"
             for name, choices in self.choices().items()

@@ -118,7 +118,7 @@ class Seen:
 
         :param action: Called in the service's thread, which waits for it; a plain function that
             must not raise.
-        :raises ValueError: It is async.
+        :raises ValueError: ``action`` is async.
         """
         check_plain("action", action)
         with self._changed:

@@ -42,7 +42,7 @@ class Space:
 
 @attrs.frozen(kw_only=True)
 class FileDetails:
-    """What the service knows of one file (page ``getFile``).
+    """The details that the service has of one file (page ``getFile``).
 
     No page says that only complete files have details, nor that size and digest were computed from
     the stored bytes: they may be what was announced.

@@ -167,10 +167,10 @@ class Files:
         await self._http.send(call, nothing)
 
     async def details(self, container_id: str, file_id: str) -> FileDetails:
-        """Return what the service knows of a file (carrier page ``getFile``).
+        """Return the details that the service has of a file (carrier page ``getFile``).
 
         :param container_id: The space it is in.
-        :raises NotFound: There is no such file, or it is not in this space.
+        :raises NotFound: No such file exists, or the file is not in this space.
         """
         call = Call(
             method="POST",
@@ -185,7 +185,7 @@ class Files:
 
         :param container_id: The space they are in, from the answer to creating them.
         :returns: A link or a reason for each file: some may fail although the call succeeds.
-        :raises InvalidArgument: There are no ids or more than 100, or it is one id, no list.
+        :raises InvalidArgument: ``file_ids`` has no items, more than 100, or is one id, no list.
         :raises ConfigurationError: The service speaks https and gave a link without TLS, to a host
             that ``KooDrive(allow_plain_part_urls=...)`` does not name.
         """

@@ -209,7 +209,7 @@ class Locks:
         try:
             await self.renew(lock_id)
         except ApiError as refusal:
-            # whatever it was refused for, another one will do; should the old one live after all,
+            # whatever it was refused for, another one will do; should the old one still be alive,
             # it would be in the way of that
             await self._give_back(lock_id, lost=True)
             try:

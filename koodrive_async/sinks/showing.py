@@ -77,7 +77,7 @@ def show(
     :param sink: Where to show it; by default what :func:`sink_for_here` chooses.
     :param total: Bytes that there are to back up, for the time left. Without it a time left is that
         of the files that have begun, and followed by ``+``.
-    :raises InvalidArgument: It is no sink, or one with async methods, which nothing would await.
+    :raises InvalidArgument: ``sink`` is no sink, or has async methods, which nothing would await.
     :returns: A context manager that gives the sink; its ``total`` may be set when it becomes known.
 
     Cancellation is passed on when the sink has been closed, which takes five seconds at the most.

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 SUCCESS = "0"
 TOO_MANY_CALLS = "APIGW.0308"
-"""What the gateway before the service says of calls that are too many, whatever the status."""
+"""Code of the gateway in front of the service for too many calls, whatever the status."""
 
 _ERRORS_BY_CODE: Mapping[str, type[ApiError]] = {
     "13000101": InvalidRequest,
@@ -76,8 +76,8 @@ _SERVER_FAULTS = 500
 class Answer:
     """An answer as it came, and the request it belongs to.
 
-    :ivar secrets: What signed the request in, and must not be shown where it comes back; None when
-        nothing of the answer may be shown.
+    :ivar secrets: The credentials of the request, which no message may show; None when nothing
+        of the answer may be shown.
     """
 
     status: int

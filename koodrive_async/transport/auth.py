@@ -285,7 +285,7 @@ def canonical_query(parameters: Iterable[tuple[str, str]]) -> str:
 def percent(text: str) -> str:
     """Percent-encode everything but ``A-Z a-z 0-9 - _ . ~``.
 
-    :raises InvalidArgument: It is no text, or not Unicode.
+    :raises InvalidArgument: The value is no text, or is not Unicode.
     """
     given: object = text
     if not isinstance(given, str):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 ON_CONNECTED: ContextVar[Callable[[], None] | None] = ContextVar("ON_CONNECTED", default=None)
-"""Called when the request of this context has a connection: it may reach the other side now."""
+"""Called when the request of this context has a connection, so that it may now reach the server."""
 
 
 class WaryConnector(aiohttp.TCPConnector):

@@ -1,4 +1,4 @@
-"""What came instead of an answer, in a few words that give away no secret."""
+"""A short description of a body that is no answer, without secrets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def excerpt(raw: bytes, content_type: str | None, secrets: Iterable[str] = ()) -
 
     Of JSON nothing is shown but its size: tokens and links stand in it.
 
-    :param secrets: What must not be shown, as it was sent: a service may send back what it got.
+    :param secrets: Texts that must not be shown: a service may send back what it received.
     """
     kind = _printable(without_urls(content_type or ""))[:_KIND_SHOWN] or "of no content type"
     if not raw.strip():

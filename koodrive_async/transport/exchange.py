@@ -194,7 +194,7 @@ class _Sending:
 
     :param patience: Seconds from then to the last byte of the answer.
     :ivar deadline: To be entered before it is sent.
-    :ivar may_have_arrived: It had a connection.
+    :ivar may_have_arrived: Whether the request had a connection.
     """
 
     def __init__(self, patience: float) -> None:

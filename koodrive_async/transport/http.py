@@ -130,7 +130,7 @@ class InterfaceHttp:
         """Refuse a presigned URL without TLS, where the service itself speaks TLS.
 
         :param what: The link is for, for the error.
-        :raises ConfigurationError: It leads to another machine that is not allowed by name.
+        :raises ConfigurationError: The URL leads to another machine that is not allowed by name.
         """
         if not self.speaks_tls:
             return
@@ -302,7 +302,7 @@ class InterfaceHttp:
         self, call: Call, reader: Reader[T], credential: Credential | None, sent: _Sent
     ) -> T:
         body = await self._body(call, credential)
-        # a place is waited for without a deadline: each of those that have one has its own
+        # waiting for a connection has no deadline: each request with a connection has its own
         async with self._opened().place(call):
             answer = await self._exchange(call, credential, sent, body)
         if len(answer.raw) > LARGE:
@@ -377,7 +377,7 @@ class InterfaceHttp:
 
 
 class _Door:
-    """What a client sends through while it is open, the same for all that send for it."""
+    """The sessions of an open client, shared by everything that sends for it."""
 
     sessions: Sessions | None = None
     home: Home | None = None

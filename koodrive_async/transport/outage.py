@@ -81,7 +81,7 @@ class Outage:
     def waits(self, error: Exception) -> None:
         """Note that a request waits for the place; logged for the first one.
 
-        :param error: What it failed with.
+        :param error: The failure of that request.
         """
         if self._logged or self.since is None:
             return

@@ -26,7 +26,7 @@ def plain_hosts(setting: str, hosts: Collection[str]) -> frozenset[str]:
 
     :param setting: Its name, for errors.
     :param hosts: Names or addresses, each alone or with ``:port``.
-    :raises ConfigurationError: It is one text instead of several, or an item is no host.
+    :raises ConfigurationError: ``hosts`` is one text instead of several, or an item is no host.
     """
     try:
         hosts = check_many(setting, hosts, "host names")
@@ -82,7 +82,7 @@ class PlainHttp:
         """Refuse a presigned URL without TLS that a service with TLS gave.
 
         :param what: The link is for, for the error.
-        :raises ConfigurationError: It leads to another machine that is not allowed by name.
+        :raises ConfigurationError: The URL leads to another machine that is not allowed by name.
         """
         if is_loopback(host) or _is_among(self.stores, host, port):
             return

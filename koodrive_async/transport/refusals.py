@@ -1,4 +1,4 @@
-"""What a refusal may mean where the vendor's pages list no code: a lock, the credentials, or else.
+"""The meaning of refusals for which the vendor's pages list no code: lock, credentials, or other.
 
 No page lists the codes of a lock that is held, lost, foreign or unknown. So a refusal is taken for
 one about the lock unless it plainly says something else, and what it may mean is looked up: a

@@ -335,7 +335,7 @@ def _size_of(sources: object) -> int | None:
 def check_sources(sources: object) -> None:
     """Refuse what is not many sources.
 
-    :raises InvalidArgument: It is itself a source, or cannot be iterated over.
+    :raises InvalidArgument: ``sources`` is itself a source, or cannot be iterated over.
     """
     if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike):
         kind = type(sources).__name__

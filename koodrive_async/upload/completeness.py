@@ -1,4 +1,4 @@
-"""Whether a file of a record is complete: asked of the service, or seen in what is stored."""
+"""Whether a file of a record is complete: by the word of the service, or by the stored bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 @attrs.frozen(kw_only=True)
 class Completeness:
-    """Finds out about files of one digest; every method writes, and belongs under the lock.
+    """Finds out whether files of one digest are complete; every method belongs under the lock.
 
     :param space_of: Finds out which space a file is in.
     """
@@ -55,8 +55,8 @@ class Completeness:
     async def after_flash(self, file_id: str) -> None:
         """Complete a file whose bytes the service had, unless it is complete with that.
 
-        Page ``createFile`` says that it is, and no page of backup files. So the first one of a
-        record is looked at; without a proof all of them are completed like any other.
+        Page ``createFile`` says that it is complete, but no page of backup files does. So the first
+        such file of a record is looked at; without a proof all of them are completed by a call.
         """
         record = self.record
         if record.trusts_flash is None:
@@ -64,7 +64,7 @@ class Completeness:
                 if record.trusts_flash is None:
                     record.trusts_flash = await self.is_stored(file_id)
         if not record.trusts_flash:
-            # a refusal most likely says that it is complete: nothing was to be uploaded
+            # a refusal most likely means that the file is complete: no bytes were to be uploaded
             await self._is_taken(file_id)
 
     async def _is_taken(self, file_id: str) -> bool:
@@ -74,6 +74,10 @@ class Completeness:
         except ApiError as refusal:
             if passes(refusal) or isinstance(refusal, AuthenticationError):
                 raise
-            logger.info("file %s is not completed, perhaps for it is: %s", file_id, refusal)
+            logger.info(
+                "file %s is not completed, perhaps because it is complete already: %s",
+                file_id,
+                refusal,
+            )
             return False
         return True

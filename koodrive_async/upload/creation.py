@@ -60,7 +60,7 @@ class Creation:
     :param mark: What tells it from others of that name.
     :param in_doubt: Whether the file may exist already.
     :param on_name: Awaited with each other name, before that is asked for.
-    :ivar file: What is asked for; may be replaced after a refusal.
+    :ivar file: The file that is asked for; may be replaced after a refusal.
     :ivar has_found: Whether the file was there already, in an unknown state.
     :ivar has_it: Whether no other upload has the file that was created.
     """

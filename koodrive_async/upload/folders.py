@@ -262,7 +262,7 @@ def check_kind(path: str, mode: int) -> None:
     """Refuse what is not a regular file.
 
     :param mode: Its ``st_mode``.
-    :raises OSError: It is a folder, a pipe, a device.
+    :raises OSError: The mode is that of a folder, a pipe or a device.
     """
     if stat.S_ISREG(mode):
         return

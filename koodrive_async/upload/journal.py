@@ -46,7 +46,7 @@ __all__ = [
 _log = logging.getLogger("koodrive_async.upload.journal_file")
 
 AUTO: Final = "auto"
-"""What a setting is when the journal is where the system has such files."""
+"""The value of a setting for the default place of the journal."""
 
 SETTING: Final = "KOODRIVE_JOURNAL"
 """The environment variable that names the journal, or is ``off``."""

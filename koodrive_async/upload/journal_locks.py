@@ -99,7 +99,7 @@ class RecordLocks:
         return (account, record_id) in self._held or _is_locked(self._file(account, record_id))
 
     def process_at(self, account: str, record_id: str) -> int | None:
-        """Return the id of the process that is at a record; None where the system says none."""
+        """Return the id of the process that writes a record; None where the system shows none."""
         return _process_that_locks(self._file(account, record_id))
 
     def is_abandoned(self, account: str, record_id: str) -> bool:

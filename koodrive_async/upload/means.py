@@ -50,7 +50,7 @@ _SHORT_WORK = 4
 class Means:
     """The shared means of a client that is open.
 
-    :ivar spaces: What says which spaces the user has; None where that is not asked.
+    :ivar spaces: The calls for the spaces of the user; None where they are not used.
     :ivar short_work: Threads that are free in a moment, whatever hashing and sending take.
     :ivar threads: One for each part on its way and each file that is hashed.
     :ivar connections: Slots for parts on their way, as many as ``limit`` says.
@@ -61,7 +61,7 @@ class Means:
     :ivar store_outage: Whether the object store can be reached.
     :ivar journal: What later runs should know.
     :ivar instruments: What all of it tells of itself with.
-    :ivar stored: What looks at the bytes of files that are complete, perhaps.
+    :ivar stored: Reads stored bytes, to prove that files are complete.
     :ivar verify: Whether each part is hashed once more while it is sent.
     """
 

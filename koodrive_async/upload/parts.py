@@ -49,7 +49,7 @@ _FORBIDDEN_CODES = frozenset(
         "SignatureDoesNotMatch",
     }
 )
-"""What object stores say of a URL that has expired, with HTTP 400 as well as with 403."""
+"""Codes of object stores for an expired URL, with HTTP 400 as well as with 403."""
 _NOT_OF_THE_PART = (AuthenticationError, PermissionDenied, RateLimited, ServerFault)
 _FETCHES_OUTSIDE = 2
 """How often a part leaves its connection to others because its URL has to be fetched."""

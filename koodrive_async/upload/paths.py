@@ -35,7 +35,7 @@ def path_text(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
 
     :param path: A path, relative or not, as ``os`` gives it.
     :returns: Its text; no other path has the same.
-    :raises InvalidArgument: It is no path, or has characters that no path of this system can have.
+    :raises InvalidArgument: ``path`` is no path, or has characters that this system has in no path.
     """
     try:
         if os.name == "nt":
@@ -53,8 +53,8 @@ def path_text(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
 def os_path(name: str, value: object) -> str:
     """Return a path that the system can be asked for.
 
-    :param name: What it is, for the message.
-    :raises InvalidArgument: It is no path, or one with a NUL or with characters that no path of
+    :param name: The name of the parameter, for the message.
+    :raises InvalidArgument: The value is no path, or has a NUL or characters that no path of
         this system can have.
     """
     try:

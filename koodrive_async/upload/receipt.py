@@ -48,7 +48,7 @@ class UploadReceipt:
     :ivar container_id: The space it is in; downloads ask for it.
     :ivar description: As it was given; :meth:`BackupSession.upload_tree` keeps the relative path
         here.
-    :ivar stored_description: What is stored instead where the service takes no text of that length:
+    :ivar stored_description: The text stored instead where the service takes none of that length:
         its beginning and a digest of the whole; None where it is the same.
     :ivar trace: When what happened.
     """

@@ -11,14 +11,14 @@ _LOSSES = 3
 
 
 class Reuse:
-    """What is known of the kept connections to one origin.
+    """The experience with kept connections to one origin.
 
     HTTP/1.1 connections live on unless an answer says otherwise (RFC 9112, 9.3). Some proxies close
     each of them all the same, a moment after the answer, as tinyproxy 1.11 does, and a part that is
     sent at that very moment is lost. So through a proxy one part at a time tries a kept connection,
     until one has worked.
 
-    :param place: What it is, for the log.
+    :param place: The name of the place, for the log.
     :param proven: Whether kept connections are taken to work until they fail.
     """
 

@@ -152,7 +152,7 @@ async def open_source(
     :param places: For files that stay open, and for streams; without it no other is waited for.
     :param found: Where a walk over a tree found this path.
     :raises OSError: The file is missing, a folder, or may not be read; the path is in it.
-    :raises SourceChanged: What was found has become a link, or lies behind one.
+    :raises SourceChanged: The file that was found has become a link, or lies behind one.
     :raises InvalidArgument: It is neither bytes nor anything that gives bytes.
 
     Cancellation closes what was opened and removes what was spooled.
@@ -377,7 +377,7 @@ class FileContent:
 def _naming(path: str | None, remark: str | None = None) -> Iterator[None]:
     """Put the path into an error of the system that comes without one, as reading does.
 
-    :param remark: What the path is there for.
+    :param remark: The purpose of the path, for the message.
     """
     try:
         yield
@@ -405,7 +405,7 @@ class SpooledContent:
     def open(self) -> None:
         """Make the file; it has no name where the system allows it: no kill leaves it behind.
 
-        :raises OSError: It cannot be made; the folder is in the error.
+        :raises OSError: The file cannot be made; the folder is in the error.
         """
         self._folder = _spool_folder()
         with self._naming_the_folder():

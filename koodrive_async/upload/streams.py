@@ -1,8 +1,8 @@
 """Reading streams of every kind: file objects, async readers, iterables of bytes.
 
-What a stream says about its end is taken at its word, and nothing else is: only an empty buffer
-from a reading call, or the end of an iteration, ends a stream. ``None`` says that a non-blocking
-reader has nothing yet (:meth:`io.RawIOBase.read`), and everything that is not bytes is an error.
+Only an empty buffer from a reading call, or the end of an iteration, ends a stream. ``None`` says
+that a non-blocking reader has nothing yet (:meth:`io.RawIOBase.read`), and everything that is not
+bytes is an error.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def chunks(source: object) -> AsyncGenerator[Buffer, None]:
     :param source: A file object, an async reader, or an iterable of bytes, sync or async.
     :raises InvalidArgument: The source is of another kind, gives something else than bytes, or has
         nothing to read yet and no descriptor to wait for.
-    :raises BaseException: What reading the source raises, as it is.
+    :raises BaseException: Reading the source raised it; it passes unchanged.
 
     What may block runs in a thread of its own, in the context of the caller. Cancellation takes
     effect at once and leaves such a thread behind with the call that it is in.

@@ -27,7 +27,7 @@ NAMED: Final = "the space of a file is named"
 
 
 class Terms:
-    """What one file is created with, as far as the service may want it otherwise.
+    """The terms on which one file is created, as far as the service may want other ones.
 
     The pages of backup files leave open whether ``containerId`` may be left out, how long a
     description may be, what an edition without multipart does, and how an empty file is announced.

@@ -125,7 +125,7 @@ def permitted_name(text: str) -> str:
     (nothing, ``.``, ``..``) becomes ``_``. A name that is permitted stays as it is.
 
     :param text: Such as the name that a browser gives. Keep it as the description of the file.
-    :raises InvalidArgument: It is no text.
+    :raises InvalidArgument: ``text`` is no text.
     """
     given: object = text
     if not isinstance(given, str):
@@ -164,7 +164,7 @@ class _Walk:
         """List one folder, without what is left out of it.
 
         :raises OSError: It cannot be read.
-        :raises SourceChanged: It has become a link.
+        :raises SourceChanged: The folder has become a link.
         """
         found = _Listing([], [])
         with self.tree.opened(folder) as there, os.scandir(there) as entries:

@@ -1,4 +1,4 @@
-"""What is known of one file: getFile."""
+"""The details of one file: getFile."""
 
 from __future__ import annotations
 
