@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -235,3 +236,32 @@ async def test_without_a_place_for_the_journal_files_keep_their_names(service, t
     assert {file.name for file in emulator.files()} == {"holiday.jpg", "other.jpg"}
     warnings = [line for line in caplog.text.splitlines() if "going on without" in line]
     assert len(warnings) == 1
+
+
+# --- a lock that was taken anew ------------------------------------------------------------------
+
+
+async def test_a_run_killed_just_after_it_took_another_lock_leaves_that_one(service, journal):
+    emulator = service()
+    once = RetryPolicy(attempts=1)
+
+    async def run():
+        async with connect(emulator, journal=journal, retry=once) as drive:
+            device = await drive.devices.bind("m")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                emulator.faults.add(
+                    Fault("expired-lock", "files.create", times=1), Fault("silence", "records.get")
+                )
+                await session.upload(b"a", name="a")
+
+    task = asyncio.create_task(run())
+    assert await asyncio.to_thread(emulator.seen.wait_active, "records.get")
+    emulator.faults.add(Fault("reset", "locks.release"))  # as if it had been killed
+    task.cancel()
+    await asyncio.wait([task])
+    emulator.faults.clear()
+    assert len(emulator.locks()) == 1
+    async with connect(emulator, journal=journal) as drive:
+        device = await drive.devices.bind("m")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            assert (await session.upload(b"a", name="a")).outcome == "uploaded"
