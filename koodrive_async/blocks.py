@@ -112,6 +112,7 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
         self._what = what
         self._at_worst = at_worst
         self._scope: anyio.CancelScope | None = None
+        self._cancelling = 0
         self.task: asyncio.Task[Any] | None = None
         self.is_entering: bool = False
         self.is_part: bool = False
@@ -120,6 +121,7 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
     async def __aenter__(self) -> T_co:
         self._blocks.add(self)
         self.task = asyncio.current_task()
+        self._cancelling = self.task.cancelling() if self.task else 0
         self._scope = anyio.CancelScope()
         self._scope.__enter__()
         self.is_entering = True
@@ -144,6 +146,8 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
             return None
         if asyncio.current_task() is not self.task:
             await self._leave_elsewhere()
+        if error is None:
+            self._settle_cancellations()
         try:
             swallowed = await self._manager.__aexit__(kind, error, traceback)
         except BaseException as raised:
@@ -178,6 +182,21 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
         self.ended.set()
         if self._at_worst is not None:
             await self._at_worst()
+
+    def _settle_cancellations(self) -> None:
+        """Take back requests to cancel the task that were dealt with inside the block.
+
+        An ``asyncio.TaskGroup`` of Python 3.11 and 3.12 leaves one with the task when a child of it
+        fails while the group waits for its children (mended in Python 3.13). The cancel scopes in
+        here would take it for a cancellation that is still to come, and raise that in the end.
+        """
+        task = self.task
+        while (
+            task is not None
+            and task.cancelling() > self._cancelling
+            and not getattr(task, "_must_cancel", False)  # one that the next await raises
+        ):
+            task.uncancel()
 
     async def _leave_elsewhere(self) -> NoReturn:
         """Refuse that a task other than the one inside leaves: a task has its own cancel scopes."""

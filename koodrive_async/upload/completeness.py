@@ -41,9 +41,7 @@ class Completeness:
         :raises ApiError: The service refused for the moment, or for the credentials.
         :raises TransportError: No usable answer arrived.
         """
-        if await self._is_taken(file_id):
-            return True
-        return await self.is_stored(file_id)
+        return await self._refusal(file_id) is None or await self.is_stored(file_id)
 
     async def is_stored(self, file_id: str) -> bool:
         """Return whether the bytes of a file are seen to be stored."""
@@ -52,23 +50,29 @@ class Completeness:
             return False
         return await is_stored(self.means, file_id, container_id, self.fingerprint)
 
-    async def after_flash(self, file_id: str) -> None:
+    async def after_flash(self, file_id: str) -> ApiError | None:
         """Complete a file whose bytes the service had, unless it is complete with that.
 
         Page ``createFile`` says that it is complete, but no page of backup files does. So the first
         such file of a record is looked at; without a proof all of them are completed by a call.
+
+        :returns: The refusal to complete a file of which no bytes are seen to be stored. Where no
+            space is known there is nothing to look at, and a refused file counts as complete.
         """
         record = self.record
         if record.trusts_flash is None:
             async with record.learning_flash:
                 if record.trusts_flash is None:
                     record.trusts_flash = await self.is_stored(file_id)
-        if not record.trusts_flash:
-            # a refusal most likely means that the file is complete: no bytes were to be uploaded
-            await self._is_taken(file_id)
+        if record.trusts_flash:
+            return None
+        refusal = await self._refusal(file_id)
+        if refusal is None or await self.is_stored(file_id):
+            return None
+        return None if await self.space_of(file_id) is None else refusal
 
-    async def _is_taken(self, file_id: str) -> bool:
-        """Return whether the service takes a call to complete a file with its digest."""
+    async def _refusal(self, file_id: str) -> ApiError | None:
+        """Call to complete a file with its digest; return how the service refuses it."""
         try:
             await self.means.files.complete(file_id, self.fingerprint.sha256)
         except ApiError as refusal:
@@ -79,5 +83,5 @@ class Completeness:
                 file_id,
                 refusal,
             )
-            return False
-        return True
+            return refusal
+        return None

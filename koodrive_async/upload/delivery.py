@@ -158,20 +158,31 @@ class Delivery:
 
     async def _create_under(self, lease: Lease) -> Outcome:
         with self.means.instruments.span("create", parts=len(self.plan)) as span:
-            while True:
-                try:
-                    outcome = await lease.run(self._create)
-                except ApiError as refusal:
-                    if not await self._asks_otherwise(refusal):
-                        raise
-                else:
-                    break
-            if self._terms is not None:
-                self._terms.keep()
-            if outcome == "rapid":
-                await lease.run(lambda: self._completeness.after_flash(self.file_id))
+            outcome, refusal = await self._create_as_asked(lease)
+            if refusal is not None:
+                logger.warning("%s: its upload begins again: %s", self.name, refusal)
+                self._forget()
+                outcome, refusal = await self._create_as_asked(lease)
             span.add(outcome=outcome, file=self.file_id)
+        if refusal is not None:
+            raise refusal
         return outcome
+
+    async def _create_as_asked(self, lease: Lease) -> tuple[Outcome, ApiError | None]:
+        """Create the file; return the refusal too if it is a flash upload without a stored byte."""
+        while True:
+            try:
+                outcome = await lease.run(self._create)
+            except ApiError as refusal:
+                if not await self._asks_otherwise(refusal):
+                    raise
+            else:
+                break
+        if self._terms is not None:
+            self._terms.keep()
+        if outcome != "rapid":
+            return outcome, None
+        return outcome, await lease.run(lambda: self._completeness.after_flash(self.file_id))
 
     async def _deliver(self, lease: Lease) -> Outcome:
         """Send the parts and complete the file; begin again when it is in an unknown state."""

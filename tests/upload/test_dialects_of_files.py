@@ -6,7 +6,14 @@ from collections import Counter
 
 import pytest
 
-from koodrive_async import AutoRename, Module, RetryPolicy, UploadFailure, UploadItem
+from koodrive_async import (
+    AutoRename,
+    Module,
+    RetryPolicy,
+    UploadFailure,
+    UploadItem,
+    UploadTaskGone,
+)
 from koodrive_async.emulator import Dialect, Emulator, Fault
 from koodrive_async.testing import connect
 from tests.sample import sample
@@ -125,6 +132,22 @@ async def test_the_first_flash_upload_is_looked_at_and_no_other(tmp_path):
                     await session.upload(b"same", name=name)
         assert emulator.seen.count("files.complete") == 1
         assert emulator.seen.count("object.get") == 1
+
+
+async def test_a_flash_upload_that_is_gone_when_it_is_completed_begins_again(tmp_path):
+    with start(tmp_path, "flash_hit=to-be-completed") as emulator:
+        async with connect(emulator, retry=QUICK) as drive:
+            device = await drive.devices.bind("m")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                await session.upload(b"same", name="a")
+                emulator.faults.add(Fault("lost-upload", "files.complete", times=1))
+                receipt = await session.upload(b"same", name="b")
+                emulator.faults.clear()
+                emulator.faults.add(Fault("lost-upload", "files.complete"))
+                with pytest.raises(UploadTaskGone):
+                    await session.upload(b"same", name="c")
+        (file,) = [file for file in emulator.files() if file.file_id == receipt.file_id]
+        assert (file.completed, emulator.content(file.file_id)) == (True, b"same")
 
 
 @pytest.mark.parametrize("same", ["complete", "unfinished-too"])

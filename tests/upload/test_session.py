@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -18,7 +19,7 @@ from koodrive_async import (
     RecordStatus,
     Timeouts,
 )
-from koodrive_async.emulator import Fault
+from koodrive_async.emulator import Fault, HeldStatus
 from koodrive_async.testing import connect
 
 pytestmark = pytest.mark.anyio
@@ -34,6 +35,37 @@ async def test_a_clean_exit_completes_the_record_and_gives_the_lock_back(
     assert (record.status, record.module) == (RecordStatus.COMPLETED, Module.ALBUM)
     assert koodrive_emulator.seen.count("locks.release", status=200) == 1
     await drive.locks.create(Module.ALBUM)  # it is free
+
+
+async def test_a_group_of_tasks_that_failed_inside_does_not_cancel_a_clean_exit(
+    drive, device_id, koodrive_emulator
+):
+    async def fail():
+        raise ZeroDivisionError
+
+    async with drive.backup(device_id, Module.FOLDER) as session:
+        with pytest.raises(ExceptionGroup):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+        receipt = await session.upload(b"after the failure", name="a")
+    (record,) = koodrive_emulator.records()
+    assert record.status is HeldStatus.COMPLETED
+    assert koodrive_emulator.content(receipt.file_id) == b"after the failure"
+
+
+async def test_a_task_that_was_cancelled_at_the_end_of_a_session_completes_nothing(
+    drive, device_id, koodrive_emulator
+):
+    async def work():
+        async with drive.backup(device_id, Module.FOLDER) as session:
+            await session.upload(b"a", name="a")
+            task.cancel()
+
+    task = asyncio.create_task(work())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (record,) = koodrive_emulator.records()
+    assert (record.status, koodrive_emulator.locks()) == (HeldStatus.NEW, ())
 
 
 async def test_leaving_with_an_exception_completes_nothing_and_gives_the_lock_back(
