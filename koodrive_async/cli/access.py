@@ -51,12 +51,14 @@ def find_access(
     environ: Mapping[str, str],
     *,
     chosen_by: str = "",
+    default: tuple[str, str] | None = None,
 ) -> Access:
     """Find out where the service is and how to sign in there. It blocks.
 
     :param values: The settings.
     :param profile: Whose kept credentials are taken where the environment has none.
     :param chosen_by: What chose it, such as ``--profile``.
+    :param default: The default profile of the file and the endpoint that it names.
     :raises ConfigurationError: Something is missing (all of it is listed), is given twice, or is
         kept for another service or user.
     """
@@ -83,6 +85,8 @@ def find_access(
     _check_named_for(("user_id", "app_id") if secret else ("user_id",), values, profile)
     if token or secret:
         _check_meant_for(values, profile, environ, chosen_by)
+        if default is not None and not environ.get(SETTINGS["endpoint"].variable, "").strip():
+            _check_meant_for_default(values["endpoint"], TOKEN if token else APP_SECRET, default)
     with _blaming(user_id.where):
         check_header_setting("user id", user_id.value)
     entrance = partial(Access, endpoint=str(endpoint.value), user_id=str(user_id.value))
@@ -182,6 +186,28 @@ def _check_meant_for(
             hint=f"change or unset {variable} as well, or koodrive login --profile NAME keeps "
             "credentials of their own for each service",
         )
+
+
+def _check_meant_for_default(endpoint: Value, secret: str, default: tuple[str, str]) -> None:
+    """Send credentials whose environment names no endpoint to that of the default profile alone.
+
+    That is where they go with every command that chooses nothing: a profile or an endpoint that is
+    chosen for once is not shown them. Where there is no default profile, no other service is named,
+    and what is chosen beside them is meant.
+
+    :param secret: The variable with the credentials.
+    :param default: The default profile and its endpoint.
+    :raises SettingsError: The endpoint is another one.
+    """
+    name, own = default
+    if not endpoint.given or _agrees(endpoint, own):
+        return
+    variable = SETTINGS["endpoint"].variable
+    raise SettingsError(
+        f"{secret} of the environment names no endpoint beside it, so it goes with {own} of the "
+        f"default profile {name}, and endpoint is {endpoint.value} ({endpoint.where})",
+        hint=f"set {variable} too if {secret} is meant for {endpoint.value}, or unset {secret}",
+    )
 
 
 def _agrees(value: Value, named: str) -> bool:

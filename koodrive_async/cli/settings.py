@@ -107,12 +107,14 @@ class Settings:
     :ivar file: The configuration file; None where the user has no home folder.
     :ivar profile: The profile that was chosen.
     :ivar chosen_by: What chose it, such as ``--profile``.
+    :ivar default: The default profile and its endpoint; None where there is none, or it names none.
     """
 
     values: Mapping[str, Value]
     file: Path | None
     profile: Profile | None
     chosen_by: str
+    default: tuple[str, str] | None = None
 
     @property
     def profile_text(self) -> str:
@@ -163,7 +165,9 @@ class Settings:
             is kept for another service or user.
         """
         environ = {} if _is_a_set(self.profile, self.chosen_by) else os.environ
-        return find_access(self.values, self.profile, environ, chosen_by=self.chosen_by)
+        return find_access(
+            self.values, self.profile, environ, chosen_by=self.chosen_by, default=self.default
+        )
 
     def network(self) -> Network:
         """Return the way to the service.
@@ -245,8 +249,10 @@ def read_settings(
     :raises ConfigurationError: There is no such profile, or a value is not allowed.
     """
     file = find_config()
-    chosen, by = _chosen(file, profile, environ)
-    return _settings(_Said(arguments, environ, chosen, by), file)
+    profiles = read_profiles(file)
+    chosen, by = _chosen(profiles, profile, environ)
+    settings = _settings(_Said(arguments, environ, chosen, by), file)
+    return attrs.evolve(settings, default=_default_of(profiles))
 
 
 def read_without_profile(
@@ -271,15 +277,21 @@ def _settings(said: _Said, file: Path | None) -> Settings:
     return Settings(values=values, file=file, profile=said.profile, chosen_by=said.chosen_by)
 
 
+def _default_of(profiles: Profiles) -> tuple[str, str] | None:
+    """Return the default profile and its endpoint, unchecked: another one may be chosen."""
+    name = profiles.default or ""
+    endpoint = profiles.texts_of(name).get("endpoint", "").strip()
+    return (name, endpoint) if endpoint else None
+
+
 def _chosen(
-    file: Path | None, named: str | None, environ: Mapping[str, str]
+    profiles: Profiles, named: str | None, environ: Mapping[str, str]
 ) -> tuple[Profile | None, str]:
-    profiles = read_profiles(file)
     by = PROFILE_OPTION
     if not named:
         named, by = environ.get(PROFILE, "").strip(), PROFILE
     if not named:
-        named, by = profiles.default or "", f"default in {file}"
+        named, by = profiles.default or "", f"default in {profiles.file}"
     if not named:
         return None, ""
     return profiles.choose(named, by), by

@@ -130,9 +130,10 @@ def arguments_of(path):
     return tuple(values)
 
 
-def run_all(*before, given="typed-for-this-once"):
+def run_all(*before, given="typed-for-this-once", prepare=lambda: None):
     """Run every command, each with ``before`` in front, and with a secret on standard input."""
     for path in all_commands():
+        prepare()
         arguments = [*before, *path, *arguments_of(path)]
         done = CliRunner().invoke(koodrive, arguments, input=given)
         assert "Traceback" not in done.output, arguments
@@ -182,6 +183,51 @@ def test_credentials_of_the_environment_reach_no_service_of_a_profile(
     assert stranger.saw(*secrets_of(koodrive_emulator)) == []
     if chosen_by == "--profile" and more:
         assert stranger.saw("typed-for-this-once")  # by login, for which it was typed
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("way", ["token", "app"])
+@pytest.mark.parametrize("chosen_by", ["--profile", "variable", "--endpoint"])
+def test_credentials_without_an_endpoint_are_for_the_default_profile_alone(
+    koodrive_emulator, stranger, monkeypatch, way, chosen_by
+):
+    given = of_environment(koodrive_emulator, way)
+    del given["endpoint"], given["user_id"]
+    in_environment(monkeypatch, **given)
+    config_path().parent.mkdir(exist_ok=True)
+
+    def write_both():  # before each command: some choose another default
+        config_path().write_text(
+            f"default = 'home'\n[profiles.home]\nendpoint = '{koodrive_emulator.url}'\n"
+            f"user_id = '{koodrive_emulator.user_id}'\n"
+            f"[profiles.other]\nendpoint = '{stranger.url}'\nuser_id = '4711'\n"
+        )
+
+    write_both()
+    assert CliRunner().invoke(koodrive, ["devices"]).exit_code == 0
+    before: tuple[str, ...] = ()
+    if chosen_by == "variable":
+        monkeypatch.setenv("KOODRIVE_PROFILE", "other")
+    else:
+        before = (chosen_by, "other" if chosen_by == "--profile" else stranger.url)
+    run_all(*before, prepare=write_both)
+    assert stranger.saw(*secrets_of(koodrive_emulator)) == []
+    write_both()
+    if chosen_by == "--endpoint":
+        before = (*before, "--user-id", "4711")
+    done = CliRunner().invoke(koodrive, [*before, "devices"])
+    assert done.exit_code == 3
+    variable = "KOODRIVE_TOKEN" if way == "token" else "KOODRIVE_APP_SECRET"
+    assert done.stderr.startswith(
+        f"error: {variable} of the environment names no endpoint beside it, so it goes with "
+        f"{koodrive_emulator.url} of the default profile home, and endpoint is {stranger.url} ("
+    )
+    assert "hint: set KOODRIVE_ENDPOINT too" in done.stderr
+    # which is how it is allowed
+    monkeypatch.setenv("KOODRIVE_ENDPOINT", stranger.url)
+    monkeypatch.setenv("KOODRIVE_USER_ID", "4711")
+    CliRunner().invoke(koodrive, ["devices"])
+    assert stranger.requests
 
 
 @pytest.mark.usefixtures("environment")
