@@ -56,14 +56,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a file that the service refuses to complete is complete",
-        "upload/delivery.py",
-        "            return await self._is_stored(file_id)\n",
-        "            return True\n",
+        "upload/completeness.py",
+        "        return await self.is_stored(file_id)\n",
+        "        return True\n",
         (PROOF,),
     ),
     Mutation(
         "a file is stored though no space is known to look in",
-        "upload/delivery.py",
+        "upload/completeness.py",
         "            return False\n        return await is_stored",
         "            return True\n        return await is_stored",
         (PROOF,),
