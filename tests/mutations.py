@@ -57,8 +57,8 @@ MUTATIONS = (
     Mutation(
         "a file that the service refuses to complete is complete",
         "upload/completeness.py",
-        "        return await self.is_stored(file_id)\n",
-        "        return True\n",
+        "return await self._refusal(file_id) is None or await self.is_stored(file_id)\n",
+        "return await self._refusal(file_id) is None or True\n",
         (PROOF,),
     ),
     Mutation(
