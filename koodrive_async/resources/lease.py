@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from inspect import isawaitable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
 from koodrive_async.errors import ApiError, AuthenticationError, InvalidArgument, LockLost
-from koodrive_async.transport.call import held_lock
+from koodrive_async.transport.call import HeldLock, held_lock
 from koodrive_async.transport.refusals import (
     as_kind,
     may_be_of_the_credentials,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REFUSALS_OF_ONE_WRITE = 3
+_NEVER: Final = object()
 
 
 class Lease:
@@ -36,9 +37,12 @@ class Lease:
     :ivar losses: How often the lock was lost and another one taken.
     """
 
-    def __init__(self, keeper: Keeper, credentials_work: CredentialsWork) -> None:
+    def __init__(
+        self, keeper: Keeper, credentials_work: CredentialsWork, owner: object = None
+    ) -> None:
         self._keeper = keeper
         self._credentials_work = credentials_work
+        self._owner = owner
 
     @property
     def lock_id(self) -> str:  # noqa: D102 - documented on the class
@@ -59,15 +63,22 @@ class Lease:
         """
         self._keeper.check()
 
-    async def run(self, write: Callable[[], Awaitable[T]]) -> T:
+    async def run(
+        self,
+        write: Callable[[], Awaitable[T]],
+        *,
+        progress: Callable[[], object] | None = None,
+    ) -> T:
         """Run something that writes under the lock; it reads :attr:`lock_id` itself.
 
         When the lock is lost the write is cancelled at once, and begun again when there is another
         lock. When a write is refused, and not plainly for something else, the lock is renewed to
         find out whether it is lost, for no page lists the codes of that; then the write is made
-        once more.
+        once more, and again whenever it has got further in between.
 
         :param write: Makes the awaitable; called once more each time it is begun again.
+        :param progress: Returns how far a write has got that goes on from there when it is begun
+            again: another value means further. By default a write always starts from nothing.
         :returns: What the write returns.
         :raises LockLost: The lock is lost for good; nothing more is written.
         :raises InvalidArgument: ``write`` returned nothing that can be awaited.
@@ -75,31 +86,31 @@ class Lease:
 
         Whatever else the write raises is raised as it is. Cancelling the caller cancels the write.
         """
-        refusals, is_renewed = 0, False
+        refusals, verified_at = 0, _NEVER
         while True:
             await self._keeper.until_held()
             losses = self.losses
             try:
                 return await self._attempt(write)
             except _InterruptedError:
+                verified_at = _NEVER
                 continue
             except ApiError as refusal:
-                if is_renewed:
+                if not may_be_of_the_lock(refusal):
                     raise
                 if not await self._is_of_the_lock(refusal, losses):
-                    if not may_be_of_the_lock(refusal):
+                    got_to = progress() if progress is not None else None
+                    if got_to == verified_at:
                         raise
                     # the renewal may have brought a lock back that had run out
-                    is_renewed = True
+                    verified_at = got_to
                     continue
-                refusals += 1
+                refusals, verified_at = refusals + 1, _NEVER
                 if refusals == _REFUSALS_OF_ONE_WRITE:
                     reason = f"a write was refused {refusals} times, under new locks too: {refusal}"
                     raise LockLost(self.lock_id, reason) from refusal
 
     async def _is_of_the_lock(self, refusal: ApiError, losses: int) -> bool:
-        if not may_be_of_the_lock(refusal):
-            return False
         if may_be_of_the_credentials(refusal) and not await self._credentials_work():
             raise as_kind(AuthenticationError, refusal) from refusal
         return await self._keeper.lost_since(losses)
@@ -119,6 +130,9 @@ class Lease:
             raise asyncio.CancelledError
         raise _InterruptedError
 
+    def _quoted(self, outer: HeldLock | None) -> HeldLock:
+        return HeldLock(self._owner, lambda: self.lock_id, outer)
+
     def __repr__(self) -> str:
         return f"Lease(lock_id={self.lock_id!r}, expires_at={self.expires_at:.0f})"
 
@@ -132,7 +146,8 @@ def _awaitable(given: Awaitable[T]) -> Awaitable[T]:
 @contextmanager
 def quoting(lease: Lease) -> Iterator[None]:
     """Have calls quote a lock that may want one, though not every page says so."""
-    token = held_lock.set(lambda: lease.lock_id)
+    held = lease._quoted(held_lock.get())  # noqa: SLF001 - of this module
+    token = held_lock.set(held)
     try:
         yield
     finally:

@@ -15,8 +15,32 @@ SERVICE = "/koodrive/ose"
 ROOT = f"{SERVICE}/v1"
 LOCK_HEADER = "x-backup-lock-id"
 
-held_lock: ContextVar[Callable[[], str] | None] = ContextVar("held_lock", default=None)
-"""Gives the id of the lock that is being held, for calls that may want it (:class:`Call`)."""
+
+@attrs.frozen(eq=False)
+class HeldLock:
+    """A lock that is being held, for calls that may want it (:class:`Call`).
+
+    :ivar owner: The client that holds it; the clients of other services never send it.
+    :ivar lock_id: Returns its id.
+    :ivar outer: The lock that was held before it, in the same context.
+    """
+
+    owner: object
+    lock_id: Callable[[], str]
+    outer: HeldLock | None
+
+
+held_lock: ContextVar[HeldLock | None] = ContextVar("held_lock", default=None)
+"""The innermost lock of this context."""
+
+
+def lock_of(owner: object) -> Callable[[], str] | None:
+    """Return what gives the id of the lock that a client holds in this context."""
+    held = held_lock.get()
+    while held is not None and held.owner is not owner:
+        held = held.outer
+    return None if held is None else held.lock_id
+
 
 BodyFrom = Callable[[str], Awaitable[object]]
 """Makes a body that depends on ``originValue``, the header value its proof code starts from."""

@@ -26,7 +26,7 @@ from koodrive_async.errors import (
 )
 from koodrive_async.threads import in_thread
 from koodrive_async.transport.auth import RequestHead, canonical_query
-from koodrive_async.transport.call import LOCK_HEADER, Call, held_lock
+from koodrive_async.transport.call import LOCK_HEADER, Call, lock_of
 from koodrive_async.transport.connector import WaryConnector
 from koodrive_async.transport.dialing import Dialer
 from koodrive_async.transport.exchange import LARGE, Exchange
@@ -122,6 +122,11 @@ class InterfaceHttp:
         self._door = _Door()
 
     @property
+    def owner(self) -> object:
+        """What all that send for one client have in common, and no two clients."""
+        return self._door
+
+    @property
     def speaks_tls(self) -> bool:
         """Whether the endpoint is ``https``."""
         return self._place[0]
@@ -167,7 +172,7 @@ class InterfaceHttp:
 
         Cancellation closes the connection that the call is using.
         """
-        lock = held_lock.get() if call.may_want_lock and call.lock_id is None else None
+        lock = lock_of(self.owner) if call.may_want_lock and call.lock_id is None else None
         if lock is None:
             return await self._send(call, reader)
         if call.may_want_lock in self._door.locked:

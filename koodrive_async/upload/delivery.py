@@ -206,7 +206,7 @@ class Delivery:
             when it is complete.
         """
         try:
-            await lease.run(self._send)
+            await lease.run(self._send, progress=lambda: len(self._etags))
             self.sent = time.perf_counter()
             with self.means.instruments.span("complete", file=self.file_id):
                 await lease.run(self._complete)

@@ -302,8 +302,63 @@ async def test_a_refusal_under_a_good_lock_is_raised_as_it_is(drive, service):
         assert lease.losses == 0
     assert all(error is refusal for error in refused)
     assert len(refused) == 5
-    # whoever asks at the same time asks once
-    assert service.seen.count("locks.renew") == 1
+    # those who ask at the same time ask once; and each of the two refusals of a write is looked at
+    assert service.seen.count("locks.renew") == 2
+
+
+def refused_write():
+    return NotFound(status=404, code="", msg="no", method="POST", path="/")
+
+
+async def test_a_lock_that_is_lost_after_a_refusal_under_a_good_lock_is_replaced(drive):
+    """A long write is refused early, for something else, and hours later for its lock."""
+    under = []
+
+    async def write():
+        under.append(lease.lock_id)
+        if len(under) == 2:
+            await drive.locks.release(lease.lock_id)
+        if len(under) <= 2:
+            raise refused_write()
+        return "written"
+
+    async with drive.locks.hold("100", retake=Retaking()) as lease:
+        assert await lease.run(write) == "written"
+        assert lease.losses == 1
+    assert under[0] == under[1] != under[2]
+
+
+async def test_a_write_that_goes_on_may_be_refused_again_where_it_has_got_further(drive):
+    got_to = 0
+
+    async def write():
+        nonlocal got_to
+        got_to += 1
+        raise refused_write()
+
+    async with drive.locks.hold("100", retake=Retaking()) as lease:
+        with pytest.raises(NotFound):
+            await lease.run(write, progress=lambda: min(got_to, 5))
+    assert got_to == 6
+
+
+async def test_a_write_that_was_stopped_may_be_refused_again(drive):
+    refusals = 0
+
+    async def write():
+        nonlocal refusals
+        if refusals == 1 and not lease.losses:
+            await drive.locks.release(lease.lock_id)
+            lease._keeper._summon()
+            await asyncio.Event().wait()
+        refusals += 1
+        if refusals <= 2:
+            raise refused_write()
+
+    async with drive.locks.hold("100", retake=Retaking()) as lease:
+        await lease.run(write)
+        assert lease.losses == 1
+    assert refusals == 3
 
 
 async def test_a_write_refused_for_its_lock_is_begun_again_under_the_next(
@@ -538,6 +593,27 @@ async def test_cancellation_while_a_lock_is_taken_over_gives_it_back(drive, serv
 
     task = asyncio.create_task(work())
     await anyio.to_thread.run_sync(service.seen.wait_active, "locks.renew")
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert service.locks() == ()
+
+
+async def test_cancellation_while_a_lock_that_was_refused_is_given_back_sees_that_through(
+    drive, service
+):
+    left = await drive.locks.create("100")
+    service.faults.add(
+        Fault("error", "locks.renew", status=400, code="13000901", times=1),
+        Fault("latency", "locks.release", seconds=0.3, times=1),
+    )
+
+    async def work():
+        async with drive.locks.hold("100", lock_id=left.lock_id):
+            pass
+
+    task = asyncio.create_task(work())
+    await anyio.to_thread.run_sync(service.seen.wait_active, "locks.release")
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()

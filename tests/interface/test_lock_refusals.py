@@ -15,7 +15,7 @@ from koodrive_async import (
     RetryPolicy,
     Timeouts,
 )
-from koodrive_async.emulator import Emulator, Fault
+from koodrive_async.emulator import Dialect, Emulator, Fault
 from koodrive_async.testing import connect
 from tests.interface.scripted import TLS, answer, client_of
 from tests.interface.wall_clock import WallClock
@@ -144,9 +144,9 @@ async def test_a_write_that_is_refused_under_a_lock_that_lives_is_raised_as_it_i
             await lease.run(write)
         assert (caught.value.status, caught.value.code) == (refusal["status"], refusal["code"])
         assert lease.losses == 0
-        # once more, for the renewal may have brought the lock back
+        # once more, for the renewal may have brought the lock back, which may end once more
         assert service.faults.hits(refused) == 2
-        assert service.seen.count("locks.renew") == 1
+        assert service.seen.count("locks.renew") == 2
 
 
 async def test_what_is_plainly_of_something_else_asks_nothing_of_the_lock(drive, service):
@@ -156,6 +156,39 @@ async def test_what_is_plainly_of_something_else_asks_nothing_of_the_lock(drive,
         with pytest.raises(InsufficientSpace):
             await session.upload(b"x", name="a")
     assert service.seen.count("locks.renew") == 0
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "13000309"), (404, ""), (400, "13000901")])
+async def test_an_edition_without_a_list_of_devices_does_not_blame_the_credentials(
+    drive, service, status, code
+):
+    service.faults.add(
+        Fault("error", "locks.create", status=403, code="13000410"),
+        Fault("error", "devices.list", status=status, code=code),
+    )
+    with pytest.raises(LockRefused):
+        await drive.locks.create(Module.FOLDER)
+
+
+async def test_a_lock_is_quoted_to_the_service_that_gave_it_and_to_no_other(drive, tmp_path):
+    with Emulator(tmp_path / "other", dialect=Dialect(lock_header="everywhere")) as other:
+        async with connect(other, retry=ONCE, tls=TLS) as stranger:
+
+            async def write():
+                return await stranger.records.list(Module.FOLDER).collect()
+
+            async with drive.locks.hold(Module.FOLDER) as lease:
+                with pytest.raises(ApiError):
+                    await lease.run(write)
+                assert other.seen.count("records.list") > 0
+                assert not any("x-backup-lock-id" in lowered(call.headers) for call in other.seen)
+                # a lock of its own is found behind the one of another service
+                async with stranger.locks.hold(Module.FOLDER) as own:
+                    assert await own.run(lambda: lease.run(write)) == []
+
+
+def lowered(headers):
+    return {name.lower() for name in headers}
 
 
 CREDENTIALS = [(401, "13000101"), (400, "APIGW.0301"), (400, "13000101"), (403, "13000901")]
