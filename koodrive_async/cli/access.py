@@ -191,20 +191,19 @@ def _check_meant_for(
 def _check_meant_for_default(endpoint: Value, secret: str, default: tuple[str, str]) -> None:
     """Send credentials whose environment names no endpoint to that of the default profile alone.
 
-    That is where they go with every command that chooses nothing: a profile or an endpoint that is
-    chosen for once is not shown them. Where there is no default profile, no other service is named,
-    and what is chosen beside them is meant.
+    A command that chooses no service sends them there; a profile or an endpoint that is chosen for
+    one command does not get them. Without a default profile they go to the endpoint that is chosen.
 
     :param secret: The variable with the credentials.
     :param default: The default profile and its endpoint.
-    :raises SettingsError: The endpoint is another one.
+    :raises SettingsError: The endpoint is not that of the default profile.
     """
     name, own = default
     if not endpoint.given or _agrees(endpoint, own):
         return
     variable = SETTINGS["endpoint"].variable
     raise SettingsError(
-        f"{secret} of the environment names no endpoint beside it, so it goes with {own} of the "
+        f"{secret} of the environment names no endpoint, so it goes with {own} of the "
         f"default profile {name}, and endpoint is {endpoint.value} ({endpoint.where})",
         hint=f"set {variable} too if {secret} is meant for {endpoint.value}, or unset {secret}",
     )

@@ -219,7 +219,7 @@ def test_credentials_without_an_endpoint_are_for_the_default_profile_alone(
     assert done.exit_code == 3
     variable = "KOODRIVE_TOKEN" if way == "token" else "KOODRIVE_APP_SECRET"
     assert done.stderr.startswith(
-        f"error: {variable} of the environment names no endpoint beside it, so it goes with "
+        f"error: {variable} of the environment names no endpoint, so it goes with "
         f"{koodrive_emulator.url} of the default profile home, and endpoint is {stranger.url} ("
     )
     assert "hint: set KOODRIVE_ENDPOINT too" in done.stderr
