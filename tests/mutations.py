@@ -78,7 +78,7 @@ MUTATIONS = (
     Mutation(
         "what an earlier run began is complete",
         "upload/delivery.py",
-        "exist=saved.outcome is not None,",
+        "exist=saved.outcome is not None and record.listed(saved.file_id) is not None,",
         "exist=True,",
         (PROOF, "upload/test_resume.py"),
     ),

@@ -50,14 +50,15 @@ class Completeness:
             return False
         return await is_stored(self.means, file_id, container_id, self.fingerprint)
 
-    async def after_flash(self, file_id: str) -> ApiError | None:
+    async def after_flash(self, file_id: str) -> None:
         """Complete a file whose bytes the service had, unless it is complete with that.
 
         Page ``createFile`` says that it is complete, but no page of backup files does. So the first
         such file of a record is looked at; without a proof all of them are completed by a call.
 
-        :returns: The refusal to complete a file of which no bytes are seen to be stored. Where no
-            space is known there is nothing to look at, and a refused file counts as complete.
+        :raises ApiError: It is not proven to be complete: the service refuses to complete it, and
+            its bytes are not seen.
+        :raises TransportError: No usable answer arrived.
         """
         record = self.record
         if record.trusts_flash is None:
@@ -65,18 +66,17 @@ class Completeness:
                 if record.trusts_flash is None:
                     record.trusts_flash = await self.is_stored(file_id)
         if record.trusts_flash:
-            return None
+            return
         refusal = await self._refusal(file_id)
-        if refusal is None or await self.is_stored(file_id):
-            return None
-        return None if await self.space_of(file_id) is None else refusal
+        if refusal is not None and not await self.is_stored(file_id):
+            raise refusal
 
     async def _refusal(self, file_id: str) -> ApiError | None:
         """Call to complete a file with its digest; return how the service refuses it."""
         try:
             await self.means.files.complete(file_id, self.fingerprint.sha256)
         except ApiError as refusal:
-            if passes(refusal) or isinstance(refusal, AuthenticationError):
+            if _is_of_the_moment(refusal):
                 raise
             logger.info(
                 "file %s is not completed, perhaps because it is complete already: %s",
@@ -85,3 +85,8 @@ class Completeness:
             )
             return refusal
         return None
+
+
+def _is_of_the_moment(refusal: ApiError) -> bool:
+    """Return whether a refusal says nothing of the file."""
+    return passes(refusal) or isinstance(refusal, AuthenticationError)

@@ -12,6 +12,7 @@ import attrs
 
 from koodrive_async.errors import (
     ApiError,
+    AuthenticationError,
     DuplicateFileName,
     IntegrityCheckFailed,
     InvalidArgument,
@@ -158,18 +159,23 @@ class Delivery:
 
     async def _create_under(self, lease: Lease) -> Outcome:
         with self.means.instruments.span("create", parts=len(self.plan)) as span:
-            outcome, refusal = await self._create_as_asked(lease)
-            if refusal is not None:
-                logger.warning("%s: its upload begins again: %s", self.name, refusal)
-                self._forget()
-                outcome, refusal = await self._create_as_asked(lease)
+            outcome = await self._create_as_asked(lease)
+            if outcome == "rapid" and (failure := await self._after_flash(lease)) is not None:
+                logger.warning("%s: its upload begins again: %s", self.name, failure)
+                # the same file may take its parts, which avoids a second file
+                if await lease.run(self._begin_parts_again):
+                    self._is_taken_up = True
+                    outcome = "uploaded"
+                else:
+                    self._forget()
+                    outcome = await self._create_as_asked(lease)
+                    if outcome == "rapid" and (failure := await self._after_flash(lease)):
+                        raise failure
             span.add(outcome=outcome, file=self.file_id)
-        if refusal is not None:
-            raise refusal
         return outcome
 
-    async def _create_as_asked(self, lease: Lease) -> tuple[Outcome, ApiError | None]:
-        """Create the file; return the refusal too if it is a flash upload without a stored byte."""
+    async def _create_as_asked(self, lease: Lease) -> Outcome:
+        """Create the file; change the request after a refusal that may be about it."""
         while True:
             try:
                 outcome = await lease.run(self._create)
@@ -180,9 +186,17 @@ class Delivery:
                 break
         if self._terms is not None:
             self._terms.keep()
-        if outcome != "rapid":
-            return outcome, None
-        return outcome, await lease.run(lambda: self._completeness.after_flash(self.file_id))
+        return outcome
+
+    async def _after_flash(self, lease: Lease) -> ApiError | None:
+        """Return the refusal to complete a flash upload of which no byte is seen to be stored."""
+        try:
+            await lease.run(lambda: self._completeness.after_flash(self.file_id))
+        except ApiError as refusal:
+            if passes(refusal) or isinstance(refusal, AuthenticationError):
+                raise
+            return refusal
+        return None
 
     async def _deliver(self, lease: Lease) -> Outcome:
         """Send the parts and complete the file; begin again when it is in an unknown state."""
@@ -289,7 +303,7 @@ class Delivery:
 
     def _take_up(self) -> None:
         """Begin where an earlier run had got to."""
-        saved = self.saved
+        saved, record = self.saved, self.destination.record
         if saved is None:
             return
         self._number, self._stored_as = saved.number, saved.stored_name
@@ -300,16 +314,16 @@ class Delivery:
                 file_id=saved.file_id,
                 file_name=saved.stored_name,
                 container_id=saved.container_id,
-                # the earlier run saw the service say so
-                exist=saved.outcome is not None,
+                # the earlier run saw it complete, and the record has it
+                exist=saved.outcome is not None and record.listed(saved.file_id) is not None,
             ),
             self.means.clock.time(),
         )
         self._is_taken_up = True
-        listed = self.destination.record.listed(saved.file_id)
+        listed = record.listed(saved.file_id)
         if listed is not None:
             self.description = listed.description or self.description
-        self.destination.record.own(saved.file_id)
+        record.own(saved.file_id)
         self._etags.update(saved.parts)
         self.resumed = len(saved.parts)
         if saved.parts:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import pytest
 
-from koodrive_async import Module, RetryPolicy, UploadFailure, UploadItem
+from koodrive_async import (
+    IntegrityCheckFailed,
+    Module,
+    PermissionDenied,
+    RetryPolicy,
+    UploadFailure,
+    UploadItem,
+)
 from koodrive_async.emulator import Dialect, Emulator, Fault
 from koodrive_async.testing import connect
 from tests.sample import sample
@@ -115,7 +125,8 @@ async def test_a_refusal_after_a_lost_call_is_not_taken_for_a_complete_file(
     ids=["no link", "no object"],
 )
 async def test_a_file_that_cannot_be_looked_at_is_uploaded_again(service, content, code, look):
-    emulator = service(completed_file=code)
+    # with a flash hit, that could not be looked at either, it is an error
+    emulator = service(completed_file=code, flash_upload="never")
     receipt, held = await backed_up(
         emulator, content, look, Fault("lost-answer", "files.complete", times=1)
     )
@@ -188,3 +199,57 @@ async def test_a_file_of_which_no_space_is_known_is_uploaded_again(service, cont
     )
     assert held == [(receipt.name, content)]
     assert emulator.content(receipt.file_id) == content
+
+
+@pytest.mark.parametrize("times", [1, 6])
+@pytest.mark.parametrize("code", ["13000102", *NOT_SAID])
+async def test_a_flash_upload_that_is_refused_to_be_completed_is_not_called_stored(
+    service, content, code, times
+):
+    """A refusal that may be of the lock has it renewed; what is not proven is uploaded."""
+    emulator = service(flash_hit="to-be-completed")
+    await backed_up(emulator, content)
+    renewals = emulator.seen.count("locks.renew")
+    refused = Fault("error", "files.complete", status=400, code=code, times=times)
+    receipt, held = await backed_up(emulator, content, refused, name="b.bin")
+    assert emulator.faults.hits(refused)
+    assert held == [(receipt.name, content)]
+    assert receipt.outcome in {"rapid", "uploaded"}
+    if times > 1 and code in {"13000102", "13000901"}:  # one is repeated with the lock
+        assert emulator.seen.count("locks.renew") > renewals
+
+
+async def test_a_flash_upload_that_nothing_proves_is_an_error(service, content):
+    emulator = service(flash_hit="to-be-completed")
+    await backed_up(emulator, content)
+    never = Fault("error", "files.complete", status=400, code="13000402")
+    with pytest.raises(IntegrityCheckFailed):
+        await backed_up(emulator, content, never, name="b.bin")
+    assert [file.name for file in emulator.files() if file.completed] == ["a.bin"]
+
+
+@pytest.mark.parametrize("outcome", ["rapid", "uploaded", "exists"])
+async def test_a_resume_does_not_believe_a_noted_outcome_that_the_record_does_not_list(
+    service, tmp_path, content, outcome
+):
+    emulator, place = service(), tmp_path / "journal.db"
+    path = tmp_path / "a.bin"
+    path.write_bytes(content)
+    async with connect(emulator, retry=RetryPolicy(attempts=1), journal=place) as drive:
+        device = await drive.devices.bind("m")
+        session = drive.backup(device.device_id, Module.FOLDER)
+        emulator.faults.add(Fault("error", "files.complete", status=403))
+        with contextlib.suppress(PermissionDenied):
+            async with session:
+                await session.upload(path)
+    emulator.faults.clear()
+    with contextlib.closing(sqlite3.connect(place)) as store, store:
+        noted = store.execute("UPDATE uploads SET outcome = ?", (outcome,)).rowcount
+    assert noted == 1
+    record_id = session.record.record_id
+    async with (
+        connect(emulator, retry=QUICK, journal=place) as drive,
+        drive.backup(device.device_id, Module.FOLDER, resume=record_id) as session,
+    ):
+        receipt = await session.upload(path)
+    assert stored(emulator, record_id) == [(receipt.name, content)]

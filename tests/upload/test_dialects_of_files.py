@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from koodrive_async import (
+    ApiError,
     AutoRename,
     Module,
     RetryPolicy,
@@ -106,7 +107,7 @@ async def test_every_file_is_stored_and_what_differs_is_said_once(tmp_path, sett
         ("flash_hit=to-be-completed",),
         ("flash_hit=to-be-completed", "space_calls=neither", "container_in_answer=absent"),
         ("completed_file=13000901",),
-        ("completed_file=13000401", "space_calls=neither", "container_in_answer=absent"),
+        ("completed_file=13000401",),
     ],
     ids=str,
 )
@@ -121,6 +122,21 @@ async def test_a_flash_upload_ends_in_a_complete_file(tmp_path, settings):
                     ]
         assert {each.outcome for each in receipts} == {"rapid"}
         assert all(file.completed for file in emulator.files())
+
+
+@pytest.mark.parametrize("code", ["13000401", "13000402", "13000901"])
+async def test_a_flash_upload_that_can_neither_be_completed_nor_looked_at_is_an_error(
+    tmp_path, code
+):
+    settings = (f"completed_file={code}", "space_calls=neither", "container_in_answer=absent")
+    with start(tmp_path, *settings) as emulator:
+        async with connect(emulator, retry=QUICK) as drive:
+            device = await drive.devices.bind("m")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                await session.upload(b"same", name="a")
+                with pytest.raises(ApiError) as caught:
+                    await session.upload(b"same", name="b")
+        assert caught.value.code == code
 
 
 async def test_the_first_flash_upload_is_looked_at_and_no_other(tmp_path):
