@@ -53,6 +53,22 @@ class OpenBlocks:
         """Forget a block that has ended."""
         self._open.pop(block, None)
 
+    def check_none_of_this_task(self) -> None:
+        """Refuse that a task closes the client from inside of a block of its own.
+
+        Such a block can only be ended where its code leaves it: other scopes may have been entered
+        inside of it.
+
+        :raises ClientClosed: This task is in a block, which nothing was done to.
+        """
+        task = asyncio.current_task()
+        for block in self._open:
+            if block.task is task and not block.is_part:
+                raise ClientClosed(
+                    f"a client is not closed from inside of its {block.what}: leave that first, or "
+                    "close the client in another task"
+                )
+
     async def end_own(self) -> None:
         """Refuse new blocks, and end those that this very task has entered and never left."""
         self._are_closed = True
@@ -93,6 +109,7 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
     :param what: The kind of block, for messages.
     :param at_worst: Called when the block cannot be ended, since its task has ended without leaving
         it or does not react: does what must not be left undone.
+    :ivar what: The kind of block.
     :ivar task: The task that is inside.
     :ivar is_entering: Whether the task has only begun to enter the block.
     :ivar is_part: Whether another block has entered it, and leaves it: a session its lock.
@@ -109,7 +126,7 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
     ) -> None:
         self._manager = manager
         self._blocks = blocks
-        self._what = what
+        self.what: str = what
         self._at_worst = at_worst
         self._scope: anyio.CancelScope | None = None
         self._cancelling = 0
@@ -117,8 +134,11 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
         self.is_entering: bool = False
         self.is_part: bool = False
         self.ended: anyio.Event = anyio.Event()
+        self._is_left = False
 
     async def __aenter__(self) -> T_co:
+        if self.task is not None:
+            raise ClientClosed(f"a {self.what} is entered once: make another one")
         self._blocks.add(self)
         self.task = asyncio.current_task()
         self._cancelling = self.task.cancelling() if self.task else 0
@@ -140,11 +160,15 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        if self.ended.is_set():  # by the closing of the client, in this task
+        is_own = asyncio.current_task() is self.task
+        if self.ended.is_set() and is_own and not self._is_left:
+            await self._leave_abandoned(error)
+            return None
+        if self.ended.is_set():  # by the closing of the client
             if error is None:
                 raise ClientClosed(self._closed)
             return None
-        if asyncio.current_task() is not self.task:
+        if not is_own:
             await self._leave_elsewhere()
         if error is None:
             self._settle_cancellations()
@@ -170,14 +194,14 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
             await self.__aexit__(ClientClosed, error, None)
         except Exception as raised:  # noqa: BLE001 - the client is closed whatever it is
             if raised is not error:
-                logger.debug("the %s that the client has ended: %s", self._what, raised)
+                logger.debug("the %s that the client has ended: %s", self.what, raised)
         finally:
             if not self.ended.is_set():
                 await self.abandon()
 
     async def abandon(self) -> None:
         """Call ``at_worst`` for a block that cannot be ended."""
-        logger.warning("a %s was not left in the task that has entered it", self._what)
+        logger.warning("a %s was not left in the task that has entered it", self.what)
         self._blocks.discard(self)
         self.ended.set()
         if self._at_worst is not None:
@@ -200,19 +224,42 @@ class Block(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
 
     async def _leave_elsewhere(self) -> NoReturn:
         """Refuse that a task other than the one inside leaves: a task has its own cancel scopes."""
-        must = f"a {self._what} is left in the task that has entered it"
+        must = f"a {self.what} is left in the task that has entered it"
         if self.task is None or not self.task.done():
             raise ClientClosed(f"{must}: it stays open until that leaves it, or the client closes")
         await self._blocks.abandon_of(self.task)
         raise ClientClosed(f"{must}, which has ended: its lock was given back, nothing else done")
 
+    async def _leave_abandoned(self, error: BaseException | None) -> None:
+        """Leave what was given up, in its task, which its scopes would go on cancelling.
+
+        :param error: What the code inside has raised, which goes before the closing.
+        :raises ClientClosed: It has not raised any, or the cancellation by the client.
+        """
+        given = error or ClientClosed(self._closed)
+        left: BaseException | None = given
+        try:
+            # always with an error: nothing may be completed whose lock was given back
+            if await self._manager.__aexit__(type(given), given, given.__traceback__):
+                left = None
+        except BaseException as raised:  # noqa: BLE001 - raised again below
+            left = raised
+        was_closed = self._leave(left)
+        if isinstance(error, Exception):
+            return  # it goes on by itself
+        if left is None or was_closed or isinstance(left, Exception):
+            raise ClientClosed(self._closed) from None
+        if left is not error:
+            raise left
+
     @property
     def _closed(self) -> str:
-        return f"the client was closed while this {self._what} was open"
+        return f"the client was closed while this {self.what} was open"
 
     def _leave(self, error: BaseException | None) -> bool:
         """Leave the scope; return whether the error is the cancellation by the client."""
         self._blocks.discard(self)
         self.ended.set()
+        self._is_left = True
         kind = None if error is None else type(error)
         return self._scope is not None and bool(self._scope.__exit__(kind, error, None))

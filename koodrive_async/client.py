@@ -306,18 +306,24 @@ class KooDrive:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        await self._leave()
 
     async def aclose(self) -> None:
         """Close the client, as leaving its block does; a second call waits for the first one.
 
         Sessions and held locks that other tasks have open end first: their uploads are cancelled,
         their locks given back, for which they have :attr:`Timeouts.cleanup`, and their records stay
-        unfinished, to be resumed. Those tasks get ``ClientClosed``. Do not call it inside of such a
-        block.
+        unfinished, to be resumed. Those tasks get ``ClientClosed``.
+
+        :raises ClientClosed: The calling task is itself inside of such a block. Nothing was closed.
 
         Cancellation takes effect when the client is closed.
         """
+        self._blocks.check_none_of_this_task()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Close the client, also where a block of this task was never left."""
         if not self._entered:
             return
         try:

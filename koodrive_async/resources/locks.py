@@ -190,7 +190,8 @@ class Locks:
                     await self._give_back(keeper.lock_id, lost=keeper.gone)
             raise
         keeper.end(_ENDED)
-        await self._see_through(partial(self._give_back, keeper.lock_id))
+        if held:
+            await self._see_through(partial(self._give_back, keeper.lock_id))
 
     async def _give_up(self, held: list[Keeper]) -> None:
         """Give a lock back whose block cannot be ended."""

@@ -280,6 +280,89 @@ async def test_a_block_that_clings_to_its_session_does_not_keep_the_lock(
         await task
 
 
+@pytest.mark.parametrize("kind", ["session", "lock"])
+@pytest.mark.parametrize("end", ["cancelled", "quiet", "error"])
+async def test_a_task_that_leaves_a_block_that_was_given_up_is_cancelled_no_further(
+    koodrive_emulator, monkeypatch, kind, end
+):
+    monkeypatch.setattr("koodrive_async.blocks._UNWINDING", 0.1)
+    let_go, entered = asyncio.Event(), asyncio.Event()
+    running = asyncio.all_tasks()
+    drive = connect(koodrive_emulator, timeouts=Timeouts(cleanup=0.1))
+    await drive.__aenter__()
+    device = await drive.devices.bind("machine")
+    block: Any = drive.locks.hold(Module.FOLDER)
+    if kind == "session":
+        block = drive.backup(device.device_id, Module.FOLDER)
+
+    async def cling():
+        async with block:
+            entered.set()
+            with anyio.CancelScope(shield=True):
+                await let_go.wait()
+                if end == "error":
+                    raise LookupError("of the block")
+            if end == "cancelled":
+                await asyncio.sleep(FOREVER)
+
+    async def cling_and_go_on():
+        with pytest.raises(LookupError if end == "error" else ClientClosed):
+            await cling()
+        await asyncio.sleep(0)
+        with anyio.CancelScope():
+            await asyncio.sleep(0)
+        return "went on"
+
+    task = asyncio.create_task(cling_and_go_on())
+    await entered.wait()
+    await drive.aclose()
+    assert koodrive_emulator.locks() == ()
+    let_go.set()
+    assert await task == "went on"
+    assert asyncio.all_tasks() <= running
+    assert koodrive_emulator.seen.count("locks.release") == 1
+    assert koodrive_emulator.seen.count("records.complete") == 0
+
+
+@pytest.mark.parametrize("kind", ["session", "lock"])
+async def test_a_client_is_not_closed_from_inside_of_a_block_of_the_same_task(
+    koodrive_emulator, kind
+):
+    drive = connect(koodrive_emulator)
+    await drive.__aenter__()
+    device = await drive.devices.bind("machine")
+    block: Any = drive.locks.hold(Module.FOLDER)
+    if kind == "session":
+        block = drive.backup(device.device_id, Module.FOLDER)
+    async with block as entered:
+        with anyio.CancelScope(), pytest.raises(ClientClosed, match="not closed from inside of"):
+            await drive.aclose()
+        await asyncio.sleep(0)  # nothing is cancelled, and everything works
+        await drive.devices.list()
+        if kind == "session":
+            await entered.upload(b"a", name="a")
+    await drive.aclose()
+    assert koodrive_emulator.locks() == ()
+    if kind == "session":
+        assert koodrive_emulator.seen.count("records.complete") == 1
+
+
+@pytest.mark.parametrize("when", ["inside", "afterwards"])
+async def test_a_lock_is_held_once_for_each_call(koodrive_emulator, when):
+    async with connect(koodrive_emulator) as drive:
+        block = drive.locks.hold(Module.FOLDER)
+        async with block:
+            if when == "inside":
+                with pytest.raises(ClientClosed, match="entered once"):
+                    await block.__aenter__()
+        if when == "afterwards":
+            with pytest.raises(ClientClosed, match="entered once"):
+                await block.__aenter__()
+        async with drive.locks.hold(Module.FOLDER):
+            pass
+    assert koodrive_emulator.locks() == ()
+
+
 async def test_an_error_of_the_block_goes_before_the_closing(koodrive_emulator):
     entered = asyncio.Event()
     async with connect(koodrive_emulator) as drive:
