@@ -59,6 +59,10 @@ Put = Callable[["StoreConnection"], "Answer"]
 """Sends a part on a connection; blocks."""
 
 
+_BUFFERED = 4 * 1024 * 1024
+"""Bytes of a request that the system may have taken before the other side has seen any of it."""
+
+
 class PartSender(Protocol):
     """Sends a part: the seam between the engine and the way the bytes travel."""
 
@@ -95,6 +99,7 @@ class ThreadLane:
     :param dialer: Makes the connections, and knows the proxies; by default there are none.
     :param plain: Hosts that parts may go to without TLS; None for all, where the service itself
         does without.
+    :param steady: Seconds of a clock that never goes back.
     """
 
     def __init__(
@@ -107,7 +112,9 @@ class ThreadLane:
         now: Callable[[], float] = time.time,
         dialer: Dialer | None = None,
         plain: PlainHttp | None = None,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._steady = steady
         self._threads = threads
         self._tls = tls
         self._timeouts = timeouts
@@ -116,7 +123,7 @@ class ThreadLane:
         self._dialer = dialer or Dialer()
         self._plain = plain
         self._busy: set[StoreConnection] = set()
-        self._idle: defaultdict[Origin, deque[tuple[float, StoreConnection]]] = defaultdict(deque)
+        self._idle: defaultdict[Origin, deque[_Idle]] = defaultdict(deque)
         self._reuse: dict[Origin, Reuse] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._numbers = count(1)
@@ -169,25 +176,28 @@ class ThreadLane:
         """
         if (known := self._reuse.get(origin)) is None:
             place = authority(*origin[1:]) if asked is None else f"the proxy {asked.name}"
-            known = self._reuse[origin] = Reuse(place, proven=asked is None)
+            known = self._reuse[origin] = Reuse(place, proven=asked is None, now=self._steady)
         return known
 
     async def _on_kept(self, origin: Origin, put: Put, reuse: Reuse) -> Answer | None:
         """Send a part on a kept connection; None when no kept connection is left.
 
-        A connection that is closed before any answer says nothing about the part, which is sent
-        again at once, on a new connection.
+        A connection that is closed before any answer, as a part has just begun, says nothing about
+        the part, which is sent again at once, on a new connection. One that breaks later is an
+        attempt of the part, as on a new connection.
         """
         if self._closed:
             raise ClientClosed("the client was closed")
         while (idle := self._idle.get(origin)) and reuse.begin():
-            kept = idle.pop()[1]
+            kept = idle.pop()
             try:
-                answer = await self._exchange(kept, origin, put)
+                answer = await self._exchange(kept.connection, origin, put)
             except StaleError:
                 continue
             except (ConnectionLostError, http.client.RemoteDisconnected) as lost:
-                reuse.lost()
+                if kept.connection.taken > _BUFFERED:
+                    raise
+                reuse.lost(kept.losses)
                 logger.info("a part is sent again, its kept connection was closed: %s", lost)
                 return None
             finally:
@@ -253,14 +263,15 @@ class ThreadLane:
             connection.sock.close()
             return
         loop = asyncio.get_running_loop()
-        self._idle[origin].append((loop.time(), connection))
+        losses = 0 if reuse is None else reuse.counted
+        self._idle[origin].append(_Idle(loop.time(), connection, losses))
         if self._sweep is None:
             self._sweep = loop.call_later(KEEP_ALIVE / 4, self._close_old, loop)
 
     def _close_old(self, loop: asyncio.AbstractEventLoop) -> None:
         for origin, idle in tuple(self._idle.items()):
-            while idle and idle[0][0] + KEEP_ALIVE <= loop.time():
-                idle.popleft()[1].sock.close()
+            while idle and idle[0].since + KEEP_ALIVE <= loop.time():
+                idle.popleft().connection.sock.close()
             if not idle:
                 del self._idle[origin]
         self._sweep = None
@@ -278,9 +289,22 @@ class ThreadLane:
 
     def _close_idle(self) -> None:
         for idle in self._idle.values():
-            for _, connection in idle:
-                connection.sock.close()
+            for kept in idle:
+                kept.connection.sock.close()
         self._idle.clear()
+
+
+@attrs.frozen
+class _Idle:
+    """A connection that is kept for another part.
+
+    :ivar since: The loop's time at which it became idle.
+    :ivar losses: How many kept connections to its origin had been lost by then.
+    """
+
+    since: float
+    connection: StoreConnection
+    losses: int
 
 
 @attrs.frozen

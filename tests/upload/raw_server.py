@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -188,12 +189,14 @@ async def open_lane(
     tls: ssl.SSLContext = TLS,
     pace: Pace | None = None,
     proxy: str | None = None,
+    steady: Callable[[], float] = time.monotonic,
     **timeouts: float,
 ) -> AsyncIterator[ThreadLane]:
     """Open a lane; a test that does not say how long to wait waits for ever."""
     waits = dict.fromkeys(("connect", "stall", "answer"), FOR_EVER) | timeouts
     pool = ThreadPool(threads)
-    lane = ThreadLane(pool, tls, Timeouts(**waits), pace, dialer=Dialer(Proxies(proxy)))
+    dialer = Dialer(Proxies(proxy))
+    lane = ThreadLane(pool, tls, Timeouts(**waits), pace, dialer=dialer, steady=steady)
     try:
         yield lane
     finally:

@@ -16,6 +16,7 @@ from koodrive_async import (
     PartRejected,
 )
 from koodrive_async.upload import lane as lane_module
+from koodrive_async.upload.reuse import Reuse
 from tests.sample import sample
 from tests.upload.raw_server import (
     LARGE,
@@ -135,6 +136,92 @@ async def test_a_store_that_closes_connections_unannounced_has_them_kept_no_long
     async with serving(closing) as server, open_lane(1) as lane:
         await parts_to(lane, server.url, 10, 1)
     assert (closing.taken, closing.lost) == (10, 3)
+
+
+async def test_a_store_that_restarts_under_many_parts_has_connections_kept_afterwards():
+    waiting = restarts = 0
+    together = anyio.Event()
+
+    async def serve(connection):
+        nonlocal waiting
+        mine = restarts
+        while True:
+            await connection.request()
+            if mine != restarts:
+                return  # from before the restart
+            waiting += 1
+            if waiting == 8:
+                together.set()
+            await together.wait()
+            await connection.send(OK)
+
+    async with serving(serve) as server, open_lane(8) as lane:
+        await parts_to(lane, server.url, 8, 8)
+        assert server.connections == 8
+        restarts += 1
+        for _ in range(3):
+            await parts_to(lane, server.url, 8, 8)
+    assert server.connections <= 16
+
+
+async def test_connections_are_kept_again_a_minute_after_they_were_lost():
+    async def serve(connection):
+        while True:
+            await connection.request()
+            await connection.send(OK)
+            if closes:
+                await connection.head()
+                return
+
+    time, closes = 1000.0, True
+    async with serving(serve) as server, open_lane(1, steady=lambda: time) as lane:
+        await parts_to(lane, server.url, 6, 1)
+        before, closes = server.connections, False
+        assert before == 6
+        await parts_to(lane, server.url, 2, 1)
+        assert server.connections == before + 2
+        time += 61
+        await parts_to(lane, server.url, 6, 1)
+        assert server.connections == before + 3
+
+
+async def test_a_kept_connection_that_breaks_within_a_part_is_an_attempt_of_the_part():
+    async def serve(connection):
+        await connection.request()
+        await connection.send(OK)
+        await connection.head()
+        taken = 0
+        while taken < 32 * MIB:
+            taken += len(await connection.some())
+
+    async with serving(serve) as server, open_lane(1) as lane:
+        await put(lane, server.url)
+        with pytest.raises(ConnectionFailed) as error:
+            await put(lane, server.url, LARGE)
+    assert error.value.sent
+    assert server.connections == 1
+
+
+def test_connections_lost_at_one_time_are_one_loss():
+    time = 0.0
+    reuse = Reuse("store", proven=True, now=lambda: time)
+    for _ in range(16):
+        reuse.lost(0)
+    assert (reuse.begin(), reuse.counted) == (True, 1)
+    reuse.lost(1)
+    reuse.lost(2)
+    assert (reuse.begin(), reuse.keeps(0)) == (False, False)
+    time += 61
+    assert (reuse.keeps(0), reuse.keeps(1)) == (True, False)
+    assert (reuse.begin(), reuse.begin()) == (True, False)  # one at a time
+    reuse.lost(3)
+    reuse.end()
+    assert not reuse.begin()  # it was worth the one part
+    time += 61
+    assert reuse.begin()
+    reuse.worked()
+    reuse.end()
+    assert (reuse.begin(), reuse.keeps(100)) == (True, True)
 
 
 async def test_connections_through_a_proxy_that_keeps_them_are_used_again():
