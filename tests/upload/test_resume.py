@@ -117,6 +117,31 @@ async def test_nothing_is_there_twice_with_a_journal_or_without(
     assert all(outcome.container_id for outcome in outcomes)
 
 
+async def test_a_file_that_the_record_no_longer_has_is_uploaded_again_whatever_the_journal_says(
+    interrupted, koodrive_emulator, journal, device_id, make_file
+):
+    paths = [
+        make_file(PART + 1, "large"),
+        make_file(100, "small", seed=1),
+        make_file(100, "last", seed=2),
+    ]
+    items = [UploadItem(source=path, part_size=PART) for path in paths]
+    record_id = await interrupted(items, "files.complete", 2)
+    lost = {file.file_id for file in koodrive_emulator.files() if file.completed}
+    assert len(lost) == 2
+
+    def lose(service):
+        for file_id in lost:
+            service.store.run("DELETE FROM files WHERE file_id = ?", file_id)
+
+    koodrive_emulator._running.ask(lose)
+    receipts = await resume(koodrive_emulator, journal, device_id, record_id, items)
+    assert [receipt.outcome for receipt in receipts] == ["uploaded"] * 3
+    stored = {receipt.name: koodrive_emulator.content(receipt.file_id) for receipt in receipts}
+    assert stored == {path.name: path.read_bytes() for path in paths}
+    assert all(file.completed for file in koodrive_emulator.files())
+
+
 async def test_a_file_that_changed_since_is_another_file(
     interrupted, koodrive_emulator, journal, device_id, make_file
 ):
