@@ -27,7 +27,7 @@ from koodrive_async.upload import (
     boot_id,
     tree_items,
 )
-from koodrive_async.upload.batch import Batches, check_sources
+from koodrive_async.upload.batch import Batches, Left, check_sources
 from koodrive_async.upload.paths import os_path
 from koodrive_async.upload.timeline import draw_session
 
@@ -123,7 +123,7 @@ class BackupSession:
         self._context: AbstractAsyncContextManager[None, bool | None] | None = None
         self._lock: Lease | None = None
         self._group: TaskGroup | None = None
-        self._batches = Batches()
+        self._batches = Batches(blocks.cleanup)
         self._completes_anyway = False
         self._begun: SessionRecord | None = None
 
@@ -393,12 +393,12 @@ class BackupSession:
         try:
             async with task_group() as self._group:
                 yield
-                left_early = await self._batches.left_early()
+                left = None if self._completes_anyway else await self._batches.left_early()
                 self._group.cancel_scope.cancel()
             self._group = None  # nothing begins after this
             await self._uploads_of_other_tasks()
-            if left_early and not self._completes_anyway:
-                raise self._incomplete(left_early)
+            if left is not None and left.batches and not self._completes_anyway:
+                raise self._incomplete(left)
         finally:
             self._group = None
             for upload in self._uploads:
@@ -406,15 +406,18 @@ class BackupSession:
             with anyio.move_on_after(_UNWINDING, shield=True):
                 await self._uploads_of_other_tasks()
 
-    def _incomplete(self, left_early: int) -> BackupIncomplete:
+    def _incomplete(self, left: Left) -> BackupIncomplete:
         record_id = _opened(self._begun).record.record_id
-        return BackupIncomplete(record_id, arrived=self.totals.done, batches=left_early)
+        arrived = self.totals.done
+        return BackupIncomplete(
+            record_id, arrived=arrived, batches=left.batches, unknown=left.unknown
+        )
 
     def _seems_incomplete(self) -> BackupIncomplete | None:
         """Return what leaving the session now would raise, for sinks, which end before it does."""
         if self._group is None or self._completes_anyway or not self._batches.seem_left:
             return None
-        return self._incomplete(1)
+        return self._incomplete(Left(batches=1, unknown=0))
 
     async def _order(self) -> Order:
         root: str | None = None

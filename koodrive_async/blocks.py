@@ -31,10 +31,11 @@ class OpenBlocks:
     """The blocks that one client has open.
 
     :param cleanup: Seconds that a block has to give a lock back when it is cancelled.
+    :ivar cleanup: The same.
     """
 
     def __init__(self, cleanup: float) -> None:
-        self._cleanup = cleanup
+        self.cleanup: float = cleanup
         self._open: dict[Block[Any], None] = {}
         self._are_closed = False
 
@@ -91,7 +92,7 @@ class OpenBlocks:
         blocks = tuple(reversed(self._open))
         for block in blocks:
             block.cancel()
-        with anyio.move_on_after(self._cleanup + _UNWINDING):
+        with anyio.move_on_after(self.cleanup + _UNWINDING):
             for block in blocks:
                 if block.task is not None and not block.task.done():
                     await block.ended.wait()

@@ -110,6 +110,7 @@ class Timeouts:
         its answers (page ``createBackupLock``); it is renewed at a third of this.
     :param lock: A backup lock that somebody else holds; 0 does not wait for it.
     :param cleanup: Giving a lock back when its holder is cancelled; it runs out by itself anyway.
+        Also the end of the sources of a batch, when its session is left after the last outcome.
     """
 
     connect: float = attrs.field(default=10.0, validator=_seconds)

@@ -169,6 +169,12 @@ class RecordInUse(KooDriveError):
         self.record_id = record_id
 
 
+_MAY_BE_WHOLE = (
+    "; of {} of them all outcomes were taken, and it was not known within Timeouts.cleanup whether "
+    "another source follows: iterate to the end of the loop"
+)
+
+
 class BackupIncomplete(KooDriveError):
     """A loop over ``upload_many()`` or ``upload_tree()`` was left before its end, or never begun.
 
@@ -179,9 +185,11 @@ class BackupIncomplete(KooDriveError):
     :ivar record_id: The record.
     :ivar arrived: How many files of this session are in the record.
     :ivar batches: How many batches of uploads were not gone through to their end.
+    :ivar unknown: Those of them of which all outcomes had been taken, and whose sources had not
+        ended within ``Timeouts.cleanup``: another one may follow, or not.
     """
 
-    def __init__(self, record_id: str, *, arrived: int, batches: int) -> None:
+    def __init__(self, record_id: str, *, arrived: int, batches: int, unknown: int = 0) -> None:
         files = "1 file has" if arrived == 1 else f"{arrived:,} files have"
         loops = (
             "a loop over uploads was" if batches == 1 else f"{batches:,} loops over uploads were"
@@ -190,10 +198,12 @@ class BackupIncomplete(KooDriveError):
             f"{loops} left before the end or never begun: {files} arrived, and record {record_id} "
             f"stays unfinished; resume it with backup(..., resume={record_id!r}), or call "
             "session.complete_anyway() before leaving, where this is meant"
+            + (_MAY_BE_WHOLE.format(unknown) if unknown else "")
         )
         self.record_id = record_id
         self.arrived = arrived
         self.batches = batches
+        self.unknown = unknown
 
 
 class Attempt(NamedTuple):  # attrs would take longer to load than this whole module

@@ -14,7 +14,7 @@ from collections.abc import (
     Iterable,
 )
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import anyio
 
@@ -54,9 +54,6 @@ _FATAL = (
     WrongEventLoop,
 )
 """Errors that every further file would meet as well."""
-
-_LAST_LOOK = 1.0
-"""Seconds that sources have to end when a session is left after the last outcome was taken."""
 
 
 def _nothing(_: UploadFailure) -> None:
@@ -147,10 +144,27 @@ class UploadBatch:
             )
 
 
-class Batches:
-    """The batches of one session, and whether each was gone through to its end."""
+class Left(NamedTuple):
+    """Batches that were not gone through to their end.
 
-    def __init__(self) -> None:
+    :ivar batches: How many.
+    :ivar unknown: Those of them whose outcomes were all taken, while it was not known in time
+        whether another source follows.
+    """
+
+    batches: int
+    unknown: int
+
+
+class Batches:
+    """The batches of one session, and whether each was gone through to its end.
+
+    :param patience: Seconds that sources have to end when the session is left after the last
+        outcome was taken.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
         self._left = 0
         self._works: list[_Work] = []
 
@@ -159,19 +173,20 @@ class Batches:
         self._forget_what_is_settled()
         self._works.append(work)
 
-    async def left_early(self) -> int:
+    async def left_early(self) -> Left:
         """Return how many were left before their end.
 
-        A batch whose last outcome was taken may not have seen yet that no source follows: it has a
-        moment to find out.
+        A batch whose last outcome was taken may not have seen yet that no source follows: the next
+        page of a listing takes its time.
         """
-        with anyio.move_on_after(_LAST_LOOK):
+        with anyio.move_on_after(self._patience):
             for work in self._works:
                 work.look_for_more()
             for work in self._works:
                 await work.until_looked()
         self._forget_what_is_settled()
-        return self._left + len(self._works)
+        unknown = sum(work.is_looking for work in self._works)
+        return Left(self._left + len(self._works), unknown)
 
     @property
     def seem_left(self) -> bool:
@@ -255,6 +270,11 @@ class _Work:
         """Upload no other source, if all outcomes were taken: only find out whether one follows."""
         is_idle = not self._running and not self.outcomes and not self._given_up
         self._only_looks = self.has_begun and is_idle
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether it is not known yet whether another source follows."""
+        return self._only_looks and not self.ended.is_set()
 
     async def until_looked(self) -> None:
         """Wait until it is known whether another source follows."""

@@ -115,7 +115,7 @@ EXAMPLES = [
     ForkedClient("another process"),
     TokenRefreshFailed("the token function failed"),
     RecordInUse("1842862763295184641"),
-    BackupIncomplete("1842862763295184641", arrived=12, batches=1),
+    BackupIncomplete("1842862763295184641", arrived=12, batches=2, unknown=1),
     failed(TransportError, sent=False),
     failed(ConnectionFailed, sent=False),
     failed(DeadlineExceeded),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, asynccontextmanager, suppress
 
-import anyio
-import anyio.to_thread
 import pytest
 
 from koodrive_async import (
@@ -15,9 +13,11 @@ from koodrive_async import (
     InsufficientSpace,
     Module,
     RecordStatus,
+    Timeouts,
     UploadItem,
 )
 from koodrive_async.emulator import Fault
+from koodrive_async.testing import connect
 from tests.sample import sample
 
 pytestmark = pytest.mark.anyio
@@ -236,14 +236,75 @@ async def test_an_empty_list_that_was_not_iterated_over_is_complete(drive, devic
     assert record.status is RecordStatus.COMPLETED
 
 
-async def test_a_source_that_gives_nothing_more_does_not_hold_a_session_up(backing_up):
+@pytest.fixture
+async def move_time(monkeypatch):
+    """Return a function that lets the time of the event loop jump, and what is due then happen."""
+    loop = asyncio.get_running_loop()
+    real, ahead = loop.time, 0.0
+
+    async def move(seconds):
+        nonlocal ahead
+        ahead += seconds
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead)
+    return move
+
+
+@pytest.mark.parametrize("seconds", [2, 60])
+async def test_sources_that_end_late_were_gone_through(koodrive_emulator, move_time, seconds):
+    async def slow():
+        yield UploadItem(source=b"a", name="a")
+        await leaving.wait()
+        await move_time(seconds)
+
+    leaving = asyncio.Event()
+    async with connect(koodrive_emulator, timeouts=Timeouts(cleanup=3600)) as drive:
+        device = await drive.devices.bind("machine")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            batch = session.upload_many(slow())
+            await anext(batch)
+            asyncio.get_running_loop().call_soon(leaving.set)  # when this is being left
+        record = await drive.records.get(session.record.record_id)
+    assert record.status is RecordStatus.COMPLETED
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_sources_that_do_not_end_hold_a_session_up_for_a_named_time(
+    koodrive_emulator, others
+):
     async def silent():
         yield UploadItem(source=b"a", name="a")
         await asyncio.sleep(3600)
 
-    with anyio.fail_after(60):
-        async with backing_up() as session:
-            await anext(session.upload_many(silent()))
+    async def back_up(drive):
+        device = await drive.devices.bind("machine")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            for _ in range(others):
+                await leave_by_break(session)
+            batch = session.upload_many(silent())
+            await anext(batch)
+
+    async with connect(koodrive_emulator, timeouts=Timeouts(cleanup=0.01)) as drive:
+        with pytest.raises(BackupIncomplete, match=r"not known within Timeouts\.cleanup") as error:
+            await back_up(drive)
+    assert (error.value.batches, error.value.unknown) == (others + 1, 1)
+
+
+async def test_what_is_completed_anyway_waits_for_no_source(koodrive_emulator):
+    async def silent():
+        yield UploadItem(source=b"a", name="a")
+        await asyncio.sleep(3600)
+
+    async with connect(koodrive_emulator, timeouts=Timeouts(cleanup=3600)) as drive:
+        device = await drive.devices.bind("machine")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            batch = session.upload_many(silent())
+            await anext(batch)
+            session.complete_anyway()
+        record = await drive.records.get(session.record.record_id)
+    assert record.status is RecordStatus.COMPLETED
 
 
 async def test_many_batches_are_not_remembered_when_they_are_over(drive, device_id):
