@@ -267,7 +267,7 @@ class Stores:
 
     def _home(self, name: str) -> Path:
         home = self._folder / name
-        home.mkdir()
+        home.mkdir(exist_ok=True)  # where its program is missing it is asked for again and again
         return home
 
     def _start_seaweedfs(self, home: Path) -> Store:

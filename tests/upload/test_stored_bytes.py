@@ -29,6 +29,9 @@ def part(data, content_range):
 
 HELD = {
     "the last cell": part(TAIL, f"bytes {2 * MIB}-{SIZE - 1}/{SIZE}"),
+    "the last cell, with the status of a whole file": answer(
+        TAIL, content_range=f"bytes {2 * MIB}-{SIZE - 1}/{SIZE}"
+    ),
     "all of it": answer(CONTENT),
 }
 NOT_HELD = {
