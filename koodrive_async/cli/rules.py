@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import re
 import shlex
+import stat
 from typing import TYPE_CHECKING, Final, get_args
 
 import attrs
@@ -178,11 +180,22 @@ def left_out_facts(left_out: Mapping[LeftOut, int]) -> dict[str, int]:
 
 
 def _has_own(folder: Path) -> bool:
+    """Return whether a folder has patterns of its own; those that cannot be read are an error.
+
+    A backup without them would hold what they leave out. A folder of that name holds no patterns.
+    """
+    own = folder / IGNORE_FILE
     try:
-        return (folder / IGNORE_FILE).is_file()
+        own.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except PermissionError as error:
         # it is the folder that cannot be looked into
         raise PermissionError(error.errno, error.strerror, str(folder)) from None
+    mode = own.stat().st_mode  # a link that leads nowhere is an error here
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "not a regular file, so its patterns are not read", str(own))
+    return stat.S_ISREG(mode)
 
 
 def _option(name: str, text: str) -> str:

@@ -175,6 +175,28 @@ def test_a_folder_named_like_the_file_with_patterns_is_a_folder(root):
     assert rules_of(root) is None
 
 
+UNREADABLE = {
+    "a link that leads nowhere": lambda path: path.symlink_to("gone"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs links and pipes")
+@pytest.mark.parametrize("make", UNREADABLE.values(), ids=UNREADABLE)
+def test_patterns_that_cannot_be_read_are_no_rule_in_silence(root, make):
+    make(root / ".koodriveignore")
+    with pytest.raises(OSError, match="koodriveignore"):
+        rules_of(root)
+
+
+def test_a_link_to_a_file_with_patterns_is_followed(root):
+    (root / "patterns").write_text("*.pem\n")
+    (root / ".koodriveignore").symlink_to("patterns")
+    assert rules_of(root) is not None
+
+
 @pytest.mark.parametrize("pattern", ["", "   ", "!", "\\", "/", "["])
 def test_a_pattern_that_can_match_nothing_is_refused(root, pattern):
     with pytest.raises(click.UsageError, match="--exclude: "):
