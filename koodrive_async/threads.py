@@ -311,10 +311,13 @@ class AbandonableThread:
     not keep the process from ending, and what the call returns is dropped.
 
     :param at_end: Called in the thread when nothing more is to come, such as to close a generator.
+    :param name: What the thread is called. Where no thread can be started, those of sources wait
+        for the end of one another, and for no others.
     """
 
-    def __init__(self, at_end: Callable[[], object] | None = None) -> None:
+    def __init__(self, at_end: Callable[[], object] | None = None, *, name: str = _SOURCE) -> None:
         self._at_end = at_end
+        self._name = name
         self._context = copy_context()
         self._started = False
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -349,7 +352,7 @@ class AbandonableThread:
         self._start()
 
     def _start(self) -> None:
-        start(threading.Thread(target=self._work, name=_SOURCE, daemon=True))
+        start(threading.Thread(target=self._work, name=self._name, daemon=True))
         self._started = True
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:

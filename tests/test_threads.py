@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +13,7 @@ import pytest
 from koodrive_async import BearerToken, ClientClosed, KooDrive, OutOfThreads
 from koodrive_async.testing import connect
 from koodrive_async.threads import AbandonableThread, ThreadPool, call_in_loop, in_thread
+from koodrive_async.transport.dialing import Dialer
 
 pytestmark = pytest.mark.anyio
 
@@ -264,6 +266,26 @@ async def test_a_source_without_a_thread_says_so_at_once(threads_run_out):
         pytest.raises(OutOfThreads, match="can't start new thread"),
     ):
         await thread.run(str)
+
+
+async def test_a_source_without_a_thread_waits_for_no_look_up_of_a_name(
+    threads_run_out, monkeypatch
+):
+    work = Work()
+
+    def look_up(*_, **__):
+        work()
+        raise socket.gaierror(socket.EAI_NONAME, "no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    dialing = asyncio.create_task(Dialer().dial(False, "host.example", 80, None))
+    await work.began.wait()
+    threads_run_out(0)
+    with anyio.fail_after(5), AbandonableThread() as thread, pytest.raises(OutOfThreads):
+        await thread.run(str)
+    work.let_go.set()
+    with pytest.raises(socket.gaierror):
+        await dialing
 
 
 async def test_work_in_a_thread_of_anyio_waits_for_one_that_is_busy(threads_run_out):

@@ -30,6 +30,8 @@ USER_AGENT = (
 Addresses = list[Any]
 """As :func:`socket.getaddrinfo` returns them."""
 
+_LOOK_UP = "koodrive look-up"
+
 _ADDRESSES_LAST = 10.0
 """Seconds for which the addresses of a host are taken to stay what they are."""
 
@@ -91,7 +93,7 @@ class Dialer:
             look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
             try:
                 # it may take a minute, and a cancelled caller does not wait for it
-                with AbandonableThread() as thread:
+                with AbandonableThread(name=_LOOK_UP) as thread:
                     answer = thread.submit(look)
             except OutOfThreads:
                 return await in_thread(look, abandon_on_cancel=True)
