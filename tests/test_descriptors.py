@@ -14,7 +14,6 @@ import pytest
 from koodrive_async.config import Limits
 from koodrive_async.descriptors import (
     DescriptorShares,
-    free_descriptors,
     raise_limit,
     ran_out,
     when_one_is_free,
@@ -177,13 +176,29 @@ def test_who_has_many_descriptors_is_not_held_back():
     assert (shares.connections, shares.open_files, shares.streams) == (64, OPEN_FILES, 32)
 
 
-def test_free_descriptors_become_fewer_as_files_are_opened(tmp_path):
-    before = free_descriptors()
+COUNT = """
+import json, resource, sys
+from contextlib import ExitStack
+from koodrive_async.descriptors import free_descriptors
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2)
+free = [free_descriptors()]
+with ExitStack() as stack:
+    for _ in range(50):
+        stack.enter_context(open(sys.argv[2]))
+    free.append(free_descriptors())
+free.append(free_descriptors())
+print(json.dumps(free))
+"""
+
+
+def test_free_descriptors_become_fewer_as_files_are_opened(run_with, tmp_path):
+    (tmp_path / "file").touch()
+    before, meanwhile, after = run_with(COUNT, 300, tmp_path / "file")
     if before is None:
-        pytest.skip("nothing limits them here")
-    with (tmp_path / "file").open("w"):
-        # other threads of the test process may open and close some meanwhile
-        assert abs(before - 1 - (free_descriptors() or 0)) < 20
+        pytest.skip("nothing says how many are open here")
+    assert 200 < before < 300
+    assert before - meanwhile == 50
+    assert after == before
 
 
 LOOK = """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from rich.console import Console
@@ -45,13 +47,15 @@ def forced(request, monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-def run(story, sink: Sink):
+def run(story, sink: Sink, end: Exception | None = None):
     error = PartRejected(part_number=1, status=403, code=None, msg="\x1b[31mno\r")
-    with sink:
+    with suppress(LookupError), sink:
         story.finished("a", 5000)
         story.failed("evil\x1b[2J\r.txt", error)
         for event in story.taken():
             sink.update(event)
+        if end is not None:
+            raise end
 
 
 @pytest.mark.usefixtures("forced")
@@ -66,19 +70,22 @@ def run(story, sink: Sink):
     ],
     ids=["rich", "rich that is forced", "tqdm", "plain"],
 )
-def test_a_file_gets_lines_only(story, tmp_path, make, where):
+@pytest.mark.parametrize(
+    ("end", "last"), [(None, "done"), (LookupError("\x1b[31mover\r"), "stopped")]
+)
+def test_a_file_gets_lines_only(story, tmp_path, make, where, end, last):
     path = tmp_path / "log.txt"
     with (
         path.open("w+", encoding="utf-8", newline="")
         if where == "file"
         else io.StringIO() as stream
     ):
-        run(story, make(stream))
+        run(story, make(stream), end)
         stream.seek(0)
         text = stream.read()
     assert "\x1b" not in text
     assert "\r" not in text
-    assert "stopped: " in text or "done" in text
+    assert re.findall(r"^(done|stopped)\b", text, re.MULTILINE) == [last], text
 
 
 @pytest.mark.usefixtures("forced")
