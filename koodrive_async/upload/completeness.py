@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from koodrive_async.errors import ApiError, AuthenticationError
+from koodrive_async.errors import ApiError, AuthenticationError, MalformedResponse
 from koodrive_async.transport.refusals import passes
 from koodrive_async.upload.proof import is_stored
 
@@ -54,19 +54,43 @@ class Completeness:
         """Complete a file whose bytes the service had, unless it is complete with that.
 
         Page ``createFile`` says that it is complete, but no page of backup files does. So the first
-        such file of a record is looked at; without a proof all of them are completed by a call.
+        such file of a record is looked at, and for in its listing; without a proof all of them are
+        completed by a call.
 
         :raises ApiError: It is not proven to be complete: the service refuses to complete it, and
             its bytes are not seen.
+        :raises MalformedResponse: The record does not have it.
         :raises TransportError: No usable answer arrived.
         """
         record = self.record
         if record.trusts_flash is None:
             async with record.learning_flash:
                 if record.trusts_flash is None:
-                    record.trusts_flash = await self.is_stored(file_id)
-        if record.trusts_flash:
-            return
+                    record.trusts_flash = await self._is_complete_by_flash(file_id)
+                    return
+        if not record.trusts_flash:
+            await self._complete(file_id)
+
+    async def _is_complete_by_flash(self, file_id: str) -> bool:
+        """Return whether a file was complete when it was created, which it is afterwards.
+
+        A file that is not listed is not complete yet, or of another record.
+        """
+        files, record = self.means.files, self.record
+        is_listed = await record.lists(files, file_id)
+        if is_listed and await self.is_stored(file_id):
+            return True
+        await self._complete(file_id)
+        if not is_listed and not await record.lists(files, file_id):
+            raise MalformedResponse(
+                f"file {file_id}, which was created in record {record.record_id}, is not listed",
+                method="POST",
+                path="backup file",
+                status=200,
+            )
+        return False
+
+    async def _complete(self, file_id: str) -> None:
         refusal = await self._refusal(file_id)
         if refusal is not None and not await self.is_stored(file_id):
             raise refusal

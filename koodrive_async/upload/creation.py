@@ -25,6 +25,7 @@ left alone: it may belong to another backup.
 from __future__ import annotations
 
 import logging
+import re
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -45,11 +46,14 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-_MOST_NAMES = 1000
-"""Names that are tried until one is free."""
+_MOST_NAMES = 5
+"""Names that identify the record and the file, and are tried until one is free."""
 
 _TURNS = 10
 """Names of one file that are recognised as its own."""
+
+_ADDED = re.compile(r"[-_ .(\[]{1,2}[-_ .:0-9T]*[0-9][)\]]?Z?", re.ASCII)
+"""What a service adds to a name to make it different: a time, or a number."""
 
 
 class Creation:
@@ -59,6 +63,7 @@ class Creation:
     :param name: What it was to be called.
     :param mark: What tells it from others of that name.
     :param in_doubt: Whether the file may exist already.
+    :param is_proven: Finds out whether a file of this record is complete.
     :param on_name: Awaited with each other name, before that is asked for.
     :ivar file: The file that is asked for; may be replaced after a refusal.
     :ivar has_found: Whether the file was there already, in an unknown state.
@@ -74,11 +79,13 @@ class Creation:
         name: str,
         mark: str,
         in_doubt: bool,
+        is_proven: Callable[[str], Awaitable[bool]],
         on_name: Callable[[str], Awaitable[None]],
     ) -> None:
         self.file: NewBackupFile = file
         self.has_found: bool = False
         self.has_it: bool = False
+        self._is_proven = is_proven
         self._on_name = on_name
         self._means = means
         self._record = record
@@ -87,6 +94,7 @@ class Creation:
         self._name = name
         # those that were asked for stay: an answer may have been lost for any of them
         self._asked: list[tuple[str, bool]] = []
+        self._created: CreatedBackupFile | None = None
 
     async def run(self, lock_id: str) -> CreatedBackupFile:
         """Create it, or find it.
@@ -95,8 +103,11 @@ class Creation:
         :raises ApiError: The service refused.
         :raises TransportError: No usable answer arrived, however often it was asked.
 
-        After a cancellation it can be run again, and finds out what became of it.
+        After a cancellation it can be run again, and finds out what became of it; what it has
+        returned it returns again.
         """
+        if self._created is not None:
+            return self._created
         means = self._means
         attempts = means.attempts()
         while True:
@@ -108,19 +119,22 @@ class Creation:
             else:
                 attempts.succeeded()
                 self._in_doubt = False
+                self._created = created
                 return created
 
     def rename(self) -> None:
         """Ask for another name from now on, where the wanted one is taken."""
         self.file = attrs.evolve(self.file, auto_rename=AutoRename.RENAME)
         self._asked.clear()
+        self._created = None
 
     async def _settle(self, lock_id: str) -> CreatedBackupFile:
+        self._note_asked()
         # looked for first: where names are not unique, asking again is never refused
         if (found := await self._listed()) is not None:
             return found
         refusal: DuplicateFileName | None = None
-        for name, identifies in islice(self._names(), _MOST_NAMES):
+        for name, identifies in self._names():
             file = attrs.evolve(self.file, file_name=name, auto_rename=AutoRename.REJECT)
             try:
                 return await self._ask(lock_id, file)
@@ -141,48 +155,66 @@ class Creation:
 
     def _names(self) -> Iterator[tuple[str, bool]]:
         """Give the names to ask for, and whether each identifies the record and the file."""
-        first = self.file.file_name
-        if not self._asked:
-            own = islice(own_names(self._record_id, self._name, self._mark), _TURNS)
-            self._asked.append((first, first in own))
         yield from tuple(self._asked)
         if self.file.auto_rename is AutoRename.REJECT:
             return  # the caller wants this name only
         parent = self.file.parent_folder[0] if self.file.parent_folder else None
-        for name in self._record.own_names(self._name, parent, self._mark):
+        own_names_left = self._record.own_names(self._name, parent, self._mark)
+        for name in islice(own_names_left, _MOST_NAMES):
             self._asked.append((name, True))
             yield name, True
 
+    def _note_asked(self) -> None:
+        if not self._asked:
+            first = self.file.file_name
+            own = islice(own_names(self._record_id, self._name, self._mark), _TURNS)
+            self._asked.append((first, first in own))
+
     async def _ask(self, lock_id: str, file: NewBackupFile | None = None) -> CreatedBackupFile:
         file = file or self.file
-        if file.file_name != self.file.file_name:
-            await self._on_name(file.file_name)
-        before, self._in_doubt = self._in_doubt, True
-        try:
-            created = await self._means.files.create(self._record.record_id, file, lock_id=lock_id)
-            if created.file_id is None:
-                raise MalformedResponse(
-                    "the answer has no fileId", method="POST", path="backup file", status=200
-                )
-        except (ApiError, TransportError) as error:
-            if may_have_acted(error):
-                raise _LostError(error) from error
-            self._in_doubt = before
-            raise
-        if created.exist and not await self._is_of_the_record(created.file_id):
+        created = await self._call(lock_id, file)
+        if await self._is_elsewhere(created) and self.file.auto_rename is not AutoRename.REJECT:
             # a file of another record has the name and the bytes: this record has no such file yet
             renamed = attrs.evolve(file, auto_rename=AutoRename.RENAME)
-            return await self._ask(lock_id, renamed)
-        self.has_it = self._record.own(created.file_id)
+            created = await self._call(lock_id, renamed)
+        file_id = _id_of(created)
+        if await self._is_elsewhere(created):
+            raise _malformed(f"file {file_id}, which the service offers, is not of this record")
+        self.has_it = self._record.own(file_id)
+        if not (self.has_it or created.exist):
+            raise _malformed(f"the service gave the id {file_id} to another file before")
         if created.container_id is not None and file.container_id is None:
             self._record.container_id = created.container_id
         return created
 
-    async def _is_of_the_record(self, file_id: str) -> bool:
-        if self._record.has(file_id):
-            return True
-        return any(
-            [entry.file_id == file_id async for entry in self._means.files.list(self._record_id)]
+    async def _call(self, lock_id: str, file: NewBackupFile) -> CreatedBackupFile:
+        if file.file_name != self.file.file_name:
+            await self._on_name(file.file_name)
+        record = self._record
+        before, self._in_doubt = self._in_doubt, True
+        record.asks(file.sha256, file.length)
+        try:
+            created = await self._means.files.create(record.record_id, file, lock_id=lock_id)
+            _id_of(created)
+        except (ApiError, TransportError) as error:
+            if may_have_acted(error):
+                raise _LostError(error) from error
+            record.answered(file.sha256, file.length)
+            self._in_doubt = before
+            raise
+        record.answered(file.sha256, file.length)
+        self._in_doubt = before
+        if created.file_id == created.exist_file_id:
+            return attrs.evolve(created, exist=True)
+        return created
+
+    async def _is_elsewhere(self, created: CreatedBackupFile) -> bool:
+        """Return whether the answer is about a file that exists, and not in this record."""
+        if not created.exist:
+            return False
+        file = self.file
+        return not await self._record.contains(
+            self._means.files, _id_of(created), file.sha256, file.length
         )
 
     @property
@@ -208,14 +240,7 @@ class Creation:
 
     async def _is_there(self, entry: BackupFile, file: NewBackupFile) -> bool:
         """Return whether the record has a complete file of this name and these bytes."""
-        if entry.file_name != file.file_name:
-            return False
-        try:
-            await self._means.files.complete(entry.file_id, file.sha256)
-        except ApiError as refusal:
-            logger.info("%s is not proven to be complete: %s", entry.file_name, refusal)
-            return False
-        return True
+        return entry.file_name == file.file_name and await self._is_proven(entry.file_id)
 
     def _taken(self, file_id: str, name: str | None) -> CreatedBackupFile | None:
         if not self._record.own(file_id):
@@ -224,12 +249,38 @@ class Creation:
         return CreatedBackupFile(file_id=file_id, file_name=name)
 
     def _may_be(self, entry: BackupFile) -> bool:
-        # the service may have made another name of it, and may not list descriptions
-        name = entry.file_name or ""
-        own = (name for name, _ in self._asked)
-        return is_same_description(entry.description, self.file.description) and (
-            name in own or name.startswith(PurePosixPath(self.file.file_name).stem)
-        )
+        """Return whether a listed file may be this one, and no other upload's."""
+        # the service may not list descriptions
+        name, record = entry.file_name or "", self._record
+        if not is_same_description(entry.description, self.file.description):
+            return False
+        if any(name == asked for asked, _ in self._asked):
+            return record.is_of_one_folder(name)
+        if record.knows_name(name):
+            return False
+        wanted = self.file.file_name
+        return record.is_of_one_folder(wanted) and is_made_of(wanted, name)
+
+
+def is_made_of(wanted: str, name: str) -> bool:
+    """Return whether a service may have made a name of the wanted one, which was taken."""
+    path = PurePosixPath(wanted)
+    for stem, extension in ((path.stem, path.suffix), (path.name, "")):
+        if name.startswith(stem) and name.endswith(extension):
+            added = name[len(stem) : len(name) - len(extension)]
+            if _ADDED.fullmatch(added):
+                return True
+    return False
+
+
+def _id_of(created: CreatedBackupFile) -> str:
+    if created.file_id is None:
+        raise _malformed("the answer has no fileId")
+    return created.file_id
+
+
+def _malformed(text: str) -> MalformedResponse:
+    return MalformedResponse(text, method="POST", path="backup file", status=200)
 
 
 class _LostError(Exception):

@@ -456,6 +456,7 @@ class Delivery:
             name=self.name,
             mark=self.mark,
             in_doubt=in_doubt,
+            is_proven=self._completeness.is_proven,
             on_name=self._note_name,
         )
 

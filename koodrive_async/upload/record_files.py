@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from hashlib import blake2b
 from itertools import chain, count
 from pathlib import PurePosixPath
@@ -64,23 +64,36 @@ class RecordFiles:
         self._looking: anyio.Lock = anyio.Lock()
         self._wanted: dict[object, list[list[BackupFile]]] = {}
         # hashes of names and ids: a record may have a million files
-        self._names: set[int] = set()
+        self._names: dict[int, str] = {}
+        self._in_more_folders: set[int] = set()
+        self._of_more_folders: set[int] = set()
+        self._unanswered: Counter[int] = Counter()
         self._owned: set[int] = set()
         self._listed: dict[str, BackupFile] = {}
         self._by_content: defaultdict[object, list[str]] = defaultdict(list)
         for file in listed or ():
             self._listed[file.file_id] = file
             self._by_content[_content(file.sha256, file.size)].append(file.file_id)
-            self._names.add(hash((_ANYWHERE, file.file_name)))
-        self._names.update(hash((_ANYWHERE, name)) for name in noted or ())
+            self._names[hash(file.file_name)] = _ANYWHERE
+        self._names.update((hash(name), _ANYWHERE) for name in noted or ())
 
     # --- names ---------------------------------------------------------------------------------
 
     def take_name(self, name: str, parent: str | None) -> bool:
         """Take a name; return whether it was free."""
-        is_free = self._is_free(name, parent)
-        self._names.add(hash((parent or ROOT, name)))
+        is_free, folder = self._is_free(name, parent), parent or ROOT
+        if self._names.setdefault(hash(name), folder) not in {folder, _ANYWHERE}:
+            self._in_more_folders.add(hash((folder, name)))
+            self._of_more_folders.add(hash(name))
         return is_free
+
+    def knows_name(self, name: str) -> bool:
+        """Return whether an upload of this record has taken a name, in any folder."""
+        return hash(name) in self._names
+
+    def is_of_one_folder(self, name: str) -> bool:
+        """Return whether uploads to one folder only have taken a name: listings give no folder."""
+        return hash(name) not in self._of_more_folders
 
     def free_name(self, name: str, parent: str | None, mark: str) -> str:
         """Take a name that no file of this record has, as far as known.
@@ -102,15 +115,16 @@ class RecordFiles:
         has one of these is this record's, wherever they are unique.
         """
         for each in own_names(self.record_id, name, mark):
-            if self.take_name(each, parent):
+            if not self.knows_name(each):
+                self.take_name(each, parent)
                 yield each
 
     def _is_free(self, name: str, parent: str | None) -> bool:
+        folder = parent or ROOT
         # the folder of listed files is not known
-        return (
-            hash((parent or ROOT, name)) not in self._names
-            and hash((_ANYWHERE, name)) not in self._names
-        )
+        if self._names.get(hash(name)) in {_ANYWHERE, folder}:
+            return False
+        return hash((folder, name)) not in self._in_more_folders
 
     # --- ids -----------------------------------------------------------------------------------
 
@@ -128,6 +142,45 @@ class RecordFiles:
     def has(self, file_id: str) -> bool:
         """Return whether a file is known to be of this record."""
         return hash(file_id) in self._owned or file_id in self._listed
+
+    # --- calls that may create files -----------------------------------------------------------
+
+    def asks(self, sha256: str, size: int) -> None:
+        """Note that a file of these bytes is about to be created."""
+        self._unanswered[hash(_content(sha256, size))] += 1
+
+    def answered(self, sha256: str, size: int) -> None:
+        """Note that it is known what became of that."""
+        key = hash(_content(sha256, size))
+        self._unanswered[key] -= 1
+        if not self._unanswered[key]:
+            del self._unanswered[key]
+
+    async def contains(self, files: Files, file_id: str, sha256: str, size: int) -> bool:
+        """Return whether a file of these bytes is of this record; lists that only in doubt.
+
+        What the record had when it was gone on with is known, and what was created since, but for
+        the calls that are not answered.
+
+        :raises ApiError: The service refused.
+        :raises TransportError: No usable answer arrived.
+        """
+        if self.has(file_id):
+            return True
+        if hash(_content(sha256, size)) not in self._unanswered:
+            return False
+        return any(file.file_id == file_id for file in await self.look(files, sha256, size))
+
+    async def lists(self, files: Files, file_id: str) -> bool:
+        """List the record until a file is found; return whether it is.
+
+        :raises ApiError: The service refused.
+        :raises TransportError: No usable answer arrived.
+        """
+        async for entry in files.list(self.record_id):
+            if entry.file_id == file_id:
+                return True
+        return False
 
     def listed(self, file_id: str | None) -> BackupFile | None:
         """Return a file that was listed when the record was gone on with, by its id."""
