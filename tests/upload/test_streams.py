@@ -513,8 +513,9 @@ class Stuck:
 
     reading = 0
 
-    def __init__(self, let_go):
+    def __init__(self, let_go, began):
         self._let_go = let_go
+        self._began = began
         self._read = False
 
     def read(self, _):
@@ -522,6 +523,7 @@ class Stuck:
             return b""
         self._read = True
         type(self).reading += 1
+        self._began()
         self._let_go.wait(30)
         type(self).reading -= 1
         return b"abc"
@@ -531,17 +533,22 @@ async def test_streams_wait_for_a_place_and_files_do_not_wait_for_streams(
     koodrive_emulator, make_file
 ):
     let_go, places = threading.Event(), 4
+    loop, begun = asyncio.get_running_loop(), asyncio.Semaphore(0)
+
+    def began():
+        loop.call_soon_threadsafe(begun.release)
+
     limits = Limits(files_in_flight=places)
     async with connect(koodrive_emulator, limits=limits) as drive:
         device = await drive.devices.bind("machine")
         async with drive.backup(device.device_id, Module.FOLDER) as session:
             before = threading.active_count()
             streams = [
-                asyncio.create_task(session.upload(Stuck(let_go), name=f"{number}"))
+                asyncio.create_task(session.upload(Stuck(let_go, began), name=f"{number}"))
                 for number in range(200)
             ]
-            while Stuck.reading < places:  # noqa: ASYNC110 - threads tell no event loop
-                await asyncio.sleep(0.001)
+            for _ in range(places):
+                await begun.acquire()
             receipts = [await session.upload(make_file(size)) for size in (10, 2**21)]
             assert all(receipt.size for receipt in receipts)
             assert Stuck.reading == places
