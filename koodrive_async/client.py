@@ -172,7 +172,8 @@ class KooDrive:
         self.configs: Configs = Configs(self._http)
         self.scopes: Scopes = Scopes(self._http)
         self._blocks = OpenBlocks(self.timeouts.cleanup)
-        self.locks: Locks = Locks(self._http, clock, self.timeouts, self._blocks, self.retry.outage)
+        outage_of_lock = self.retry.outage if self.retry.attempts > 1 else 0.0
+        self.locks: Locks = Locks(self._http, clock, self.timeouts, self._blocks, outage_of_lock)
         self.records: Records = Records(self._http, attempts)
         self.files: Files = Files(self._http)
         self.spaces: Spaces = Spaces(self._http)

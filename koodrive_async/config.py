@@ -122,12 +122,6 @@ class Timeouts:
     cleanup: float = attrs.field(default=5.0, validator=_seconds)
 
 
-def _default_outage(policy: RetryPolicy) -> float:
-    patient = _is_number(policy.attempts) and policy.attempts >= _ATTEMPTS
-    unhurried = _is_number(policy.base_delay) and policy.base_delay >= _BASE_DELAY
-    return _OUTAGE if patient and unhurried else 0.0
-
-
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """How often and how patiently a request is sent again, when that is safe.
@@ -141,8 +135,7 @@ class RetryPolicy:
     :param max_retry_after: A longer ``Retry-After`` ends the attempts instead, in seconds.
     :param outage: How long a backup session waits, beyond ``attempts``, while the service that it
         has reached before or the object store cannot be reached at all, in seconds from the
-        beginning of the outage; 0 does not wait. By default 15 minutes, and 0 where ``attempts`` or
-        ``base_delay`` are less than by default, since such a policy asks for an early error.
+        beginning of the outage; 0 does not wait. By default 15 minutes, whatever the other values.
         Calls outside a session, and ``attempts=1``, never wait.
     :param per_second: Repeated requests per second of one client, all parts and calls together, so
         that what failed at the same time does not come back at the same time; None for no limit.
@@ -152,9 +145,7 @@ class RetryPolicy:
     base_delay: float = attrs.field(default=_BASE_DELAY, validator=_seconds_or_none)
     max_delay: float = attrs.field(default=20.0, validator=_seconds_or_none)
     max_retry_after: float = attrs.field(default=120.0, validator=_seconds_or_none)
-    outage: float = attrs.field(
-        default=attrs.Factory(_default_outage, takes_self=True), validator=_seconds_or_none
-    )
+    outage: float = attrs.field(default=_OUTAGE, validator=_seconds_or_none)
     per_second: float | None = attrs.field(default=_REPEATS, validator=_rate)
 
 

@@ -30,7 +30,7 @@ from koodrive_async.hashing import Fingerprinter
 from koodrive_async.upload import plan
 from koodrive_async.upload.source import Checkpoint, FileContent
 
-PATIENCE = RetryPolicy(attempts=10, base_delay=0.05, max_delay=1.0, per_second=50)
+PATIENCE = RetryPolicy(attempts=10, base_delay=0.05, max_delay=1.0, per_second=50, outage=0)
 TIMEOUTS = Timeouts(
     connect=3, answer=4, complete=8, stall=3, lease=LOCK_SECONDS, lock=3 * LOCK_SECONDS, cleanup=1
 )

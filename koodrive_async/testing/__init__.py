@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["INSTANT_RETRIES", "connect"]
 
-INSTANT_RETRIES = RetryPolicy(base_delay=0.0, per_second=None)
-"""Repeats as often as usual, without waiting: tests should not be slow where a service would be."""
+INSTANT_RETRIES = RetryPolicy(base_delay=0.0, per_second=None, outage=0)
+"""Repeats as often as usual, without waiting, also for an outage: tests should not be slow where a
+service would be."""
 
 
 def connect(emulator: Emulator, **settings: Any) -> KooDrive:

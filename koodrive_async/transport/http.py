@@ -31,7 +31,7 @@ from koodrive_async.transport.connector import WaryConnector
 from koodrive_async.transport.dialing import Dialer
 from koodrive_async.transport.exchange import LARGE, Exchange
 from koodrive_async.transport.home import Home
-from koodrive_async.transport.plain_http import PlainHttp, is_loopback
+from koodrive_async.transport.plain_http import PlainHttp
 from koodrive_async.transport.proxy import is_host
 from koodrive_async.transport.refusals import (
     may_be_of_the_credentials,
@@ -107,7 +107,6 @@ class InterfaceHttp:
         self._plain = plain or PlainHttp()
         if not tls:
             self._plain.check_service(host, port)
-        self._is_plain_here = not tls and is_loopback(host)
         self._credentials = auth.open()
         self.user_id: str = user_id
         self._timeouts = timeouts
@@ -325,8 +324,8 @@ class InterfaceHttp:
         headers["X-Traceid"] = trace_id
         target = f"{self._base_path}{call.path}{'?' + query if query else ''}"
         proxy = await self._dialer.proxies.toward(*self._place)
-        if self._is_plain_here:
-            self._plain.check_way(*self._place[1:], proxy)
+        if not self.speaks_tls:
+            self._plain.check_way(self._place[1], proxy)
         exchange = Exchange(
             method=call.method,
             path=call.path,

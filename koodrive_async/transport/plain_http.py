@@ -64,18 +64,23 @@ class PlainHttp:
             f"read them: write https, or allow it by name with {ALLOW_PLAIN_HTTP}=({host!r},)"
         )
 
-    def check_way(self, host: str, port: int, proxy: Proxy | None) -> None:
+    def check_way(self, host: str, proxy: Proxy | None) -> None:
         """Refuse to send credentials in the clear to a proxy on another machine.
 
+        A host that is allowed by name does not allow those on the way to it.
+
         :param proxy: What leads to a host that :meth:`check_service` has passed.
-        :raises ConfigurationError: The host is this machine, and the proxy is not.
+        :raises ConfigurationError: The proxy is another machine, and not allowed by name.
         """
-        if proxy is None or is_loopback(proxy.host) or _is_among(self.services, host, port):
+        if proxy is None or is_loopback(proxy.host):
             return
+        if _is_among(self.services, proxy.host, proxy.port):
+            return
+        hosts = (proxy.host,) if is_loopback(host) else (host, proxy.host)
         raise ConfigurationError(
-            f"the endpoint http://{host} is this machine, and {proxy.named_by} would carry the "
-            f"credentials to the proxy {proxy.name} without TLS: go past it with {proxy.way_past}, "
-            f"or allow it by name with {ALLOW_PLAIN_HTTP}=({host!r},)"
+            f"the endpoint http://{host} is spoken to without TLS, and {proxy.named_by} would "
+            f"carry the credentials to the proxy {proxy.name}, which can read them: go past it "
+            f"with {proxy.way_past}, or allow it by name with {ALLOW_PLAIN_HTTP}={hosts!r}"
         )
 
     def check_link(self, what: str, host: str, port: int) -> None:

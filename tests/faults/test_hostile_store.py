@@ -170,7 +170,9 @@ async def test_what_an_error_says_is_shown_on_one_line_and_without_urls(code, me
 )
 async def test_a_wait_that_nobody_can_mean_is_not_waited(retry_after):
     answer = b"HTTP/1.1 503 No\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n" % retry_after
-    await refused(saying(answer), PartRejected, retry=RetryPolicy(attempts=2, base_delay=0))
+    await refused(
+        saying(answer), PartRejected, retry=RetryPolicy(attempts=2, base_delay=0, outage=0)
+    )
 
 
 @pytest.mark.parametrize(

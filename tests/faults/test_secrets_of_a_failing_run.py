@@ -114,7 +114,7 @@ def shown(koodrive_emulator, device_id, tmp_path, caplog, capfd, spools):
                 auth=auth,
                 journal=journal,
                 timeouts=HASTY,
-                retry=RetryPolicy(attempts=2, base_delay=0.0, per_second=None),
+                retry=RetryPolicy(attempts=2, base_delay=0.0, per_second=None, outage=0),
                 limits=Limits(connections=2),
             ) as drive:
                 session = drive.backup(device_id, Module.FOLDER)

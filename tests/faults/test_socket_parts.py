@@ -164,7 +164,7 @@ async def upload(handler, contexts, size, *, attempts, times, timeouts):
         else:
             await serve_all(server, connection)
 
-    policy = RetryPolicy(attempts=attempts, base_delay=0, per_second=None)
+    policy = RetryPolicy(attempts=attempts, base_delay=0, per_second=None, outage=0)
     server_tls, client_tls = contexts
     async with (
         serving(troubled, tls=server_tls) as server,

@@ -37,7 +37,7 @@ PART = 5 * MIB
 
 PATIENT = Timeouts(connect=20, answer=20, complete=20, stall=20, cleanup=20)
 HASTY = Timeouts(connect=20, answer=0.3, complete=0.3, stall=0.3, cleanup=20)
-AT_ONCE = RetryPolicy(attempts=3, base_delay=0.0, per_second=None, max_retry_after=60)
+AT_ONCE = RetryPolicy(attempts=3, base_delay=0.0, per_second=None, max_retry_after=60, outage=0)
 LIFE_OF_A_LOCK = 600.0
 LIVES = 2
 BUSY_AT_A_TIME, IDLE_AT_A_TIME = 3, 12

@@ -212,7 +212,7 @@ def client_of(server: Scripted, **settings: Any) -> KooDrive:
     """Return a client that is to talk to a scripted server; it repeats without waiting."""
     settings.setdefault("auth", BearerToken(TOKEN))
     settings.setdefault("user_id", USER)
-    settings.setdefault("retry", RetryPolicy(base_delay=0.0, per_second=None))
+    settings.setdefault("retry", RetryPolicy(base_delay=0.0, per_second=None, outage=0))
     settings.setdefault("tls", TLS)
     return KooDrive(server.url, **settings)
 

@@ -294,7 +294,11 @@ async def test_the_environment_of_the_process_is_read(koodrive_environment):
 
 
 def test_settings_go_with_the_environment():
-    limits, timeouts, retry = Limits(connections=2), Timeouts(answer=3), RetryPolicy(attempts=4)
+    limits, timeouts, retry = (
+        Limits(connections=2),
+        Timeouts(answer=3),
+        RetryPolicy(attempts=4, outage=0),
+    )
     client = KooDrive.from_env(WITH_TOKEN, limits=limits, timeouts=timeouts, retry=retry)
     assert (client.limits, client.timeouts, client.retry) == (limits, timeouts, retry)
 

@@ -650,7 +650,9 @@ async def test_a_lock_that_is_held_is_asked_for_until_the_time_is_over(service, 
 
 async def test_a_lock_whose_answer_was_lost_may_be_in_its_own_way(service, clock):
     service.faults.add(Fault("lost-answer", "locks.create", times=1))
-    async with connect(service, clock=clock, retry=RetryPolicy(base_delay=0.0), tls=TLS) as drive:
+    async with connect(
+        service, clock=clock, retry=RetryPolicy(base_delay=0.0, outage=0), tls=TLS
+    ) as drive:
         creating = asyncio.create_task(drive.locks.create("100"))
         passing = asyncio.create_task(clock.advance(1))
         with pytest.raises(LockRefused, match="may be our own") as caught:
@@ -662,7 +664,7 @@ async def test_a_lock_whose_answer_was_lost_may_be_in_its_own_way(service, clock
 
 async def test_a_lock_whose_answer_was_lost_is_waited_for(service, clock):
     service.faults.add(Fault("lost-answer", "locks.create", times=1))
-    retry = RetryPolicy(base_delay=0.0)
+    retry = RetryPolicy(base_delay=0.0, outage=0)
     timeouts = Timeouts(lock=700)
     async with connect(service, clock=clock, retry=retry, timeouts=timeouts, tls=TLS) as drive:
 

@@ -165,7 +165,7 @@ def test_no_model_shows_the_url_it_has():
 async def test_no_url_of_an_answer_gets_into_errors_and_logs(scripted, caplog, reply):
     caplog.set_level(logging.DEBUG)
     scripted.otherwise = lambda _: reply
-    async with client_of(scripted, retry=RetryPolicy(attempts=2, base_delay=0)) as client:
+    async with client_of(scripted, retry=RetryPolicy(attempts=2, base_delay=0, outage=0)) as client:
         with pytest.raises(KooDriveError) as caught:
             await client.devices.list()
     assert_hidden(shown(caught.value) + caplog.text + repr(caught.value.__cause__))

@@ -51,7 +51,7 @@ def anyio_backend(request):
 
 SECRET = "pa55word"
 THERE = "host.test:443"
-ENOUGH = RetryPolicy(attempts=3, base_delay=0.0, per_second=None)
+ENOUGH = RetryPolicy(attempts=3, base_delay=0.0, per_second=None, outage=0)
 PRESIGNED = "https://host.test/path?X-Amz-Signature=secret"
 CONNECTED = b"HTTP/1.1 200 Connected\r\n\r\n"
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)

@@ -13,8 +13,8 @@ from aiohttp import web
 from koodrive_async import BearerToken, ConfigurationError, KooDrive, PartRejected, Timeouts, Tls
 from koodrive_async.threads import ThreadPool
 from koodrive_async.transport.dialing import Dialer
-from koodrive_async.transport.plain_http import PlainHttp, is_loopback
-from koodrive_async.transport.proxy import Proxies
+from koodrive_async.transport.plain_http import PlainHttp, is_loopback, plain_hosts
+from koodrive_async.transport.proxy import Proxies, Proxy
 from koodrive_async.upload.lane import ThreadLane
 from tests.interface.scripted import TLS, Scripted, answer, client_of
 from tests.network.forward_proxy import ForwardProxy
@@ -113,6 +113,44 @@ async def test_a_proxy_on_another_machine_gets_no_credentials_for_this_one():
         with pytest.raises(ConfigurationError, match=r"proxy\.example:3128"):
             await drive.devices.list()
     assert not server.requests
+
+
+NAMED_HOST = "gateway.example"
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+async def test_a_host_that_is_named_allows_no_proxy_of_the_environment(monkeypatch, variable):
+    for name in ("HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv(variable, "http://proxy.invalid:3128")
+    async with client(f"http://{NAMED_HOST}", allow_plain_http=(NAMED_HOST,)) as drive:
+        with pytest.raises(ConfigurationError, match=variable) as refusal:
+            await drive.devices.list()
+    assert "proxy.invalid:3128" in str(refusal.value)
+    assert f"allow_plain_http=('{NAMED_HOST}', 'proxy.invalid')" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "is_allowed"),
+    [
+        ("127.0.0.1", (), True),
+        ("localhost.", (), True),
+        ("proxy.example", ("proxy.example",), True),
+        ("proxy.example", ("proxy.example:3128",), True),
+        ("proxy.example", ("proxy.example:80",), False),
+        ("proxy.example", (NAMED_HOST,), False),
+    ],
+)
+@pytest.mark.parametrize("to", [NAMED_HOST, "127.0.0.1"])
+def test_a_proxy_gets_credentials_in_the_clear_by_its_own_name(host, names, is_allowed, to):
+    plain = PlainHttp(services=plain_hosts("allow_plain_http", names))
+    proxy = Proxy.of(f"http://{host}:3128")
+    if is_allowed:
+        plain.check_way(to, proxy)
+        return
+    with pytest.raises(ConfigurationError):
+        plain.check_way(to, proxy)
 
 
 # --- links -------------------------------------------------------------------------------------

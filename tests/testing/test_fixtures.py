@@ -129,7 +129,8 @@ def test_it(koodrive_emulator):
     koodrive_emulator.faults.add(Fault("error", "devices.list", status=503, times=3))
     async def run():
         async with connect(koodrive_emulator, clock=NoWaiting()) as drive:
-            assert drive.retry == INSTANT_RETRIES == RetryPolicy(base_delay=0.0, per_second=None)
+            assert drive.retry == INSTANT_RETRIES
+            assert INSTANT_RETRIES == RetryPolicy(base_delay=0.0, per_second=None, outage=0)
             return await drive.devices.list()
     assert asyncio.run(run()) == ()
     assert koodrive_emulator.seen.count("devices.list", status=503) == 3

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
 PART = 5 * MIB
-QUICK = RetryPolicy(base_delay=0, per_second=None)
+QUICK = RetryPolicy(base_delay=0, per_second=None, outage=0)
 SIZES = {"small": 100, "large": PART + 17}
 NOT_SAID = ["13000401", "13000402", "13000901"]
 

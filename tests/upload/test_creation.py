@@ -149,7 +149,7 @@ async def test_a_service_that_always_fails_ends_it_with_what_was_tried(
 ):
     broken = Fault("error", "files.create", status=500)
     koodrive_emulator.faults.add(broken)
-    patience = RetryPolicy(attempts=3, base_delay=0, per_second=None)
+    patience = RetryPolicy(attempts=3, base_delay=0, per_second=None, outage=0)
     async with (
         connect(koodrive_emulator, retry=patience) as drive,
         drive.backup(device_id, Module.FOLDER) as session,

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
 PART = 5 * MIB
-QUICK = RetryPolicy(base_delay=0, per_second=None)
+QUICK = RetryPolicy(base_delay=0, per_second=None, outage=0)
 LONG = "/".join(["a folder with a long name"] * 40)
 ITEMS = [
     UploadItem(source=b"", name="empty", description="empty"),

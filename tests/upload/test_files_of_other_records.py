@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
 PART = 5 * MIB
-QUICK = RetryPolicy(base_delay=0, per_second=None)
+QUICK = RetryPolicy(base_delay=0, per_second=None, outage=0)
 SCOPES = ["record", "folder", "space", "nowhere"]
 COMPLETE, UNFINISHED = sample(100, 1), sample(PART + 7, 2)
 CHANGED = sample(PART + 7, 3)

@@ -14,7 +14,7 @@ from koodrive_async.upload import Journal
 
 pytestmark = pytest.mark.anyio
 
-QUICK = RetryPolicy(base_delay=0, per_second=None)
+QUICK = RetryPolicy(base_delay=0, per_second=None, outage=0)
 
 
 @pytest.fixture

@@ -104,12 +104,13 @@ async def test_what_does_not_wait_ends_with_its_attempts(policy, more, once_reac
     [
         (RetryPolicy(), 900.0),
         (RetryPolicy(attempts=12, max_delay=60), 900.0),
-        (RetryPolicy(attempts=3), 0.0),
-        (RetryPolicy(base_delay=0), 0.0),
+        (RetryPolicy(attempts=3), 900.0),
+        (RetryPolicy(base_delay=0), 900.0),
+        (attrs.evolve(RetryPolicy(), attempts=3), 900.0),
         (RetryPolicy(attempts=3, outage=30), 30.0),
     ],
 )
-def test_a_policy_in_a_hurry_does_not_wait_unless_it_says_so(policy, seconds):
+def test_how_long_an_outage_is_waited_for_depends_on_no_other_setting(policy, seconds):
     assert policy.outage == seconds
 
 

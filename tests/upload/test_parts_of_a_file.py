@@ -84,7 +84,7 @@ async def test_a_part_that_fails_in_passing_is_sent_again_and_the_others_once():
 
 
 async def test_a_part_that_is_given_up_says_what_was_tried():
-    async with file_of(1, retry=RetryPolicy(attempts=3, base_delay=0)) as file:
+    async with file_of(1, retry=RetryPolicy(attempts=3, base_delay=0, outage=0)) as file:
         file.store.errors = {1: [rejected(503), lost(), rejected(500)]}
         with pytest.raises(PartRejected, match=r"3 attempts.*RetryPolicy\.attempts") as error:
             await file.upload.run()
@@ -105,7 +105,7 @@ async def test_a_part_that_fails_for_good_cancels_the_others():
 
 
 async def test_what_failed_together_does_not_come_back_together():
-    policy = RetryPolicy(base_delay=0, per_second=2.0)
+    policy = RetryPolicy(base_delay=0, per_second=2.0, outage=0)
     async with file_of(30, connections=30, retry=policy) as file:
         file.store.errors = {number: [lost()] for number in range(1, 31)}
         await file.upload.run()
@@ -172,7 +172,7 @@ async def test_a_url_that_expires_during_an_outage_is_replaced_again():
 
 
 async def test_refused_urls_end_with_the_attempts():
-    async with file_of(1, retry=RetryPolicy(attempts=5, base_delay=0)) as file:
+    async with file_of(1, retry=RetryPolicy(attempts=5, base_delay=0, outage=0)) as file:
         file.store.errors = {1: [rejected(403), rejected(503)] * 10}
         with pytest.raises(PartRejected):
             await file.upload.run()

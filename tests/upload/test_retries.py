@@ -74,7 +74,7 @@ async def test_a_part_that_always_fails_is_given_up_after_the_allowed_attempts(
     koodrive_emulator, make_file
 ):
     koodrive_emulator.faults.add(Fault("error", "part.put", status=503, code="SlowDown"))
-    policy = RetryPolicy(attempts=3, base_delay=0)
+    policy = RetryPolicy(attempts=3, base_delay=0, outage=0)
     async with connect(koodrive_emulator, retry=policy) as drive:
         device = await drive.devices.bind("unlucky")
         async with drive.backup(device.device_id, Module.FOLDER) as session:
