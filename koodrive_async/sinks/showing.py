@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, overload
 
@@ -13,6 +18,7 @@ import anyio
 from anyio import to_thread
 
 from koodrive_async.callbacks import check_nothing_to_await, check_plain
+from koodrive_async.errors import ClientClosed
 from koodrive_async.sinks.places import is_notebook, is_terminal
 from koodrive_async.sinks.plain import PlainSink
 from koodrive_async.sinks.sink import Sink
@@ -20,7 +26,7 @@ from koodrive_async.threads import until_done
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from types import TracebackType
 
     from koodrive_async import sync
     from koodrive_async.backup import BackupSession
@@ -90,8 +96,53 @@ def show(
     if total is not None:
         chosen.total = total
     if isinstance(session, BlockingSession):
-        return _showing_from_outside(session, chosen)
-    return _showing(session, chosen)
+        return _OnceBlocking(_showing_from_outside(session, chosen))
+    return _Once(_showing(session, chosen))
+
+
+class _Entered:
+    """Refuses a second block, with an error of this package."""
+
+    _is_entered = False
+
+    def _enter(self) -> None:
+        if self._is_entered:
+            raise ClientClosed("what show() returns is entered once: call show() again")
+        self._is_entered = True
+
+
+class _Once(_Entered, AbstractAsyncContextManager[Sink, bool | None]):
+    def __init__(self, manager: AbstractAsyncContextManager[Sink, bool | None]) -> None:
+        self._manager = manager
+
+    async def __aenter__(self) -> Sink:
+        self._enter()
+        return await self._manager.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._manager.__aexit__(kind, error, traceback)
+
+
+class _OnceBlocking(_Entered, AbstractContextManager[Sink, bool | None]):
+    def __init__(self, manager: AbstractContextManager[Sink, bool | None]) -> None:
+        self._manager = manager
+
+    def __enter__(self) -> Sink:
+        self._enter()
+        return self._manager.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return self._manager.__exit__(kind, error, traceback)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from koodrive_async import BackupIncomplete, Module, UploadItem
+from koodrive_async import BackupIncomplete, ClientClosed, Module, UploadItem
 from koodrive_async.sinks import Sink, show
 from koodrive_async.upload.events import FileFailed, FileFinished, FileStarted
 
@@ -44,6 +44,16 @@ async def test_everything_that_happens_in_the_block_is_told(session):
     assert sink.kinds()[-1] is FileFinished
     assert sink.events[-1].totals.done == 2
     assert sink.error is None
+
+
+async def test_it_is_entered_once(session):
+    showing = show(session, Noting())
+    async with showing as sink:
+        with pytest.raises(ClientClosed, match="entered once"):
+            await showing.__aenter__()
+    with pytest.raises(ClientClosed, match="entered once"):
+        await showing.__aenter__()
+    assert sink.calls == ["start", "close"]
 
 
 async def test_nothing_is_told_after_the_block(session):

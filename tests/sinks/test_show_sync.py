@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from koodrive_async import BackupIncomplete, Module, sync
+from koodrive_async import BackupIncomplete, ClientClosed, Module, sync
 from koodrive_async.sinks import PlainSink, Sink, show
 from koodrive_async.upload.events import FileFinished
 
@@ -40,6 +40,14 @@ def session(drive):
     device = drive.devices.bind("testmachine")
     with drive.backup(device.device_id, Module.FOLDER) as opened:
         yield opened
+
+
+def test_it_is_entered_once(session):
+    showing = show(session, Noting())
+    with showing, pytest.raises(ClientClosed, match="entered once"):
+        showing.__enter__()
+    with pytest.raises(ClientClosed, match="entered once"):
+        showing.__enter__()
 
 
 def test_everything_that_happens_in_the_block_is_told(session):
