@@ -655,8 +655,8 @@ class Delivery:
             return known
         async with record.learning:
             if record.container_id is None and not record.has_asked:
-                record.has_asked = True  # whatever comes of it: not for every file
-                record.container_id = await space_of(self.means, file_id)
+                # once it is settled it is not asked for every file
+                record.container_id, record.has_asked = await space_of(self.means, file_id)
         return record.container_id
 
 

@@ -39,7 +39,7 @@ class RecordFiles:
     :ivar knows_names: Whether what has not taken a name here has none.
     :ivar container_id: The space that files go to which name none, once it is known.
     :ivar learning: Held by the upload that is finding that out.
-    :ivar has_asked: Whether one has tried to.
+    :ivar has_asked: Whether the answers to that are final.
     :ivar terms: On which terms the service takes files, as far as it was asked otherwise.
     :ivar trusts_flash: Whether a file is complete when the service has its bytes; None while that
         is not known.

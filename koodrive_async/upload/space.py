@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import attrs
+
 from koodrive_async.errors import ApiError, ConfigurationError, TransportError
 from koodrive_async.transport.refusals import passes
 
@@ -15,27 +17,41 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger(__name__)
 
 
-async def space_of(means: Means, file_id: str | None) -> str | None:
+async def space_of(means: Means, file_id: str | None) -> tuple[str | None, bool]:
     """Ask for the spaces of the user, and which of them a file is in.
 
     :param file_id: The file; None to find the only space that there is.
-    :returns: Id of the space; None when no answer says it, which is logged.
+    :returns: Id of the space, and whether that is settled. Without an id no answer says it, which
+        is logged; it is not settled where a call failed for the moment.
     """
-    spaces = await _spaces(means)
+    failures = _Failures()
+    spaces = await _spaces(means, failures)
     if len(spaces) == 1:
-        return spaces[0].container_id
+        return spaces[0].container_id, True
     if file_id is not None:
         for space in spaces:
-            if await _knows(means, space.container_id, file_id):
-                return space.container_id
+            if await _knows(means, space.container_id, file_id, failures):
+                return space.container_id, True
+    if failures.have_passing:
+        return None, False
     logger.warning(
         "the service does not say which space files go to: what asks for it, such as a download, "
         "needs a container_id"
     )
-    return None
+    return None, True
 
 
-async def _spaces(means: Means) -> tuple[Space, ...]:
+@attrs.define
+class _Failures:
+    """Whether one of the calls failed for the moment, and may work later."""
+
+    have_passing: bool = False
+
+    def add(self, error: Exception) -> None:
+        self.have_passing = self.have_passing or passes(error)
+
+
+async def _spaces(means: Means, failures: _Failures) -> tuple[Space, ...]:
     """Return the spaces as the standard edition lists them, or the one of the carrier edition."""
     if means.spaces is None:
         return ()
@@ -43,23 +59,27 @@ async def _spaces(means: Means) -> tuple[Space, ...]:
         if spaces := await means.spaces.list():
             return spaces
     except (ApiError, TransportError) as error:
+        failures.add(error)
         logger.info("the spaces of the user are not listed: %s", error)
     try:
         return (await means.spaces.get(),)
     except (ApiError, TransportError) as error:
+        failures.add(error)
         logger.info("the space of the user is not known: %s", error)
     return ()
 
 
-async def _knows(means: Means, container_id: str, file_id: str) -> bool:
+async def _knows(means: Means, container_id: str, file_id: str, failures: _Failures) -> bool:
     """Return whether a space has a file: it has details there, or a link."""
     try:
         return (await means.files.details(container_id, file_id)).file_id == file_id
     except (ApiError, TransportError) as error:
+        failures.add(error)
         if isinstance(error, ApiError) and passes(error):
             return False
     try:
         links = await means.files.download_urls(container_id, [file_id])
-    except (ApiError, TransportError, ConfigurationError):
+    except (ApiError, TransportError, ConfigurationError) as error:
+        failures.add(error)
         return False
     return any(link.file_id == file_id and link.url for link in links)

@@ -179,3 +179,16 @@ async def test_a_file_that_is_skipped_is_complete(tmp_path, same):
         (file,) = [file for file in emulator.files() if file.completed]
         assert file.file_id == receipt.file_id
         assert emulator.content(receipt.file_id) == b"bytes"
+
+
+@pytest.mark.parametrize("route", ["spaces.list", "spaces.get"])
+async def test_a_space_that_is_not_known_for_the_moment_is_asked_for_again(tmp_path, route):
+    other = {"spaces.list": "v2", "spaces.get": "v1"}[route]
+    with start(tmp_path, "container_in_answer=absent", f"space_calls={other}") as emulator:
+        async with connect(emulator, retry=RetryPolicy(attempts=1)) as drive:
+            device = await drive.devices.bind("m")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                emulator.faults.add(Fault("error", route, status=503, times=1))
+                first = await session.upload(b"1", name="1")
+                second = await session.upload(b"2", name="2")
+    assert (first.container_id, second.container_id) == (None, emulator.container_id)
