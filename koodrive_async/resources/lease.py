@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from contextlib import contextmanager
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -28,6 +30,9 @@ T = TypeVar("T")
 _REFUSALS_OF_ONE_WRITE = 3
 _NEVER: Final = object()
 
+_FRESH = 5.0
+"""Seconds for which a look at a refusal answers for the next refusals with the same code."""
+
 
 class Lease:
     """A lock that is being kept alive.
@@ -43,6 +48,9 @@ class Lease:
         self._keeper = keeper
         self._credentials_work = credentials_work
         self._owner = owner
+        # by code: when the credentials were seen to work, and a lock to live under two refusals
+        self._worked_at: dict[str, float] = {}
+        self._lived_at: dict[str, tuple[float, int]] = {}
 
     @property
     def lock_id(self) -> str:  # noqa: D102 - documented on the class
@@ -100,7 +108,8 @@ class Lease:
                     raise
                 if not await self._is_of_the_lock(refusal, losses):
                     got_to = progress() if progress is not None else None
-                    if got_to == verified_at:
+                    if got_to == verified_at or self._lived(refusal):
+                        self._lived_at[refusal.code] = time.monotonic(), self.losses
                         raise
                     # the renewal may have brought a lock back that had run out
                     verified_at = got_to
@@ -111,9 +120,21 @@ class Lease:
                     raise LockLost(self.lock_id, reason) from refusal
 
     async def _is_of_the_lock(self, refusal: ApiError, losses: int) -> bool:
-        if may_be_of_the_credentials(refusal) and not await self._credentials_work():
-            raise as_kind(AuthenticationError, refusal) from refusal
+        if may_be_of_the_credentials(refusal):
+            asked_at, worked_at = time.monotonic(), self._worked_at.get(refusal.code)
+            if worked_at is None or asked_at - worked_at > _FRESH:
+                if not await self._credentials_work():
+                    raise as_kind(AuthenticationError, refusal) from refusal
+                self._worked_at[refusal.code] = asked_at
         return await self._keeper.lost_since(losses)
+
+    def _lived(self, refusal: ApiError) -> bool:
+        """Return whether the lock certainly lived while a write was refused.
+
+        It was seen to live a moment before, as it is seen now: it did not run out in between.
+        """
+        lived_at, losses = self._lived_at.get(refusal.code, (-math.inf, 0))
+        return losses == self.losses and time.monotonic() - lived_at <= _FRESH
 
     async def _attempt(self, write: Callable[[], Awaitable[T]]) -> T:
         task = asyncio.current_task()

@@ -41,6 +41,8 @@ class RecordFiles:
     :ivar learning: Held by the upload that is finding that out.
     :ivar has_asked: Whether the answers to that are final.
     :ivar terms: On which terms the service takes files, as far as it was asked otherwise.
+    :ivar takes_unnamed: Whether a file was created without its space being named.
+    :ivar codes_of_else: Codes of refusals that naming the space has not changed since then.
     :ivar trusts_flash: Whether a file is complete when the service has its bytes; None while that
         is not known.
     :ivar learning_flash: Held by the upload that is finding that out.
@@ -59,6 +61,8 @@ class RecordFiles:
         self.learning: anyio.Lock = anyio.Lock()
         self.has_asked: bool = False
         self.terms: frozenset[str] = frozenset()
+        self.takes_unnamed: bool = False
+        self.codes_of_else: set[str] = set()
         self.trusts_flash: bool | None = None
         self.learning_flash: anyio.Lock = anyio.Lock()
         self._looking: anyio.Lock = anyio.Lock()

@@ -64,7 +64,9 @@ class Terms:
         if not may_be_of_the_lock(refusal):
             return False
         self._refusal = self._refusal or refusal
-        if self._may_name_space:
+        if self._terms == {NAMED} and self._record.takes_unnamed:
+            self._record.codes_of_else.add(refusal.code)
+        if self._may_name_space and refusal.code not in self._record.codes_of_else:
             self._may_name_space = False
             if self.container_id is None and (found := await space()) is not None:
                 self.container_id = found
@@ -81,6 +83,7 @@ class Terms:
         for term in sorted(self._terms - self._record.terms):
             logger.warning("the service refuses files unless %s: %s", term, self._refusal)
         self._record.terms |= self._terms
+        self._record.takes_unnamed |= self.container_id is None
 
     def _alternatives(self) -> Iterator[frozenset[str]]:
         """Yield other terms, one by one and then all together: each leaves something out."""

@@ -9,6 +9,7 @@ from koodrive_async import (
     ApiError,
     AuthenticationError,
     InsufficientSpace,
+    InvalidRequest,
     LockLost,
     LockRefused,
     Module,
@@ -147,6 +148,36 @@ async def test_a_write_that_is_refused_under_a_lock_that_lives_is_raised_as_it_i
         # once more, for the renewal may have brought the lock back, which may end once more
         assert service.faults.hits(refused) == 2
         assert service.seen.count("locks.renew") == 2
+
+
+async def test_many_files_that_are_refused_alike_are_looked_at_once(drive, service, monkeypatch):
+    monkeypatch.setattr("koodrive_async.resources.lease._FRESH", 600.0)  # on a busy machine too
+    device = await drive.devices.bind("m")
+    async with drive.backup(device.device_id, Module.FOLDER) as session:
+        await session.upload(b"x", name="accepted")
+        created = service.seen.count("files.create")
+        service.faults.add(Fault("error", "files.create", status=400, code="13000101"))
+        for number in range(8):
+            with pytest.raises(InvalidRequest):
+                await session.upload(b"%d" % number, name=f"refused {number}")
+    # the first file: twice as it is, once with its space named
+    assert service.seen.count("files.create") - created == 3 + 7
+    assert service.seen.count("locks.renew") == 3 + 7
+    assert service.seen.count("devices.list") == 1
+
+
+async def test_a_lock_that_is_lost_between_files_that_are_refused_alike_is_replaced(drive, service):
+    device = await drive.devices.bind("m")
+    async with drive.backup(device.device_id, Module.FOLDER) as session:
+        refused = Fault("error", "files.create", status=400, code="13000901")
+        service.faults.add(refused)
+        with pytest.raises(ApiError):
+            await session.upload(b"x", name="refused")
+        service.faults.clear()
+        await drive.locks.release(session.lock.lock_id)
+        service.faults.add(Fault("error", "files.create", status=400, code="13000901", times=1))
+        assert (await session.upload(b"y", name="a")).outcome == "uploaded"
+        assert session.lock.losses == 1
 
 
 async def test_what_is_plainly_of_something_else_asks_nothing_of_the_lock(drive, service):
