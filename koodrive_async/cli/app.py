@@ -128,7 +128,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except Interrupted as interrupted:
-            said = error_text(interrupted, as_json=True) if wants_json(ctx) else "interrupted"
+            said = error_text(interrupted, as_json=True) if wants_json(ctx) else interrupted.words
             click.echo(said, err=True)
             raise Exit(interrupted.exit_code) from None
         except Exception as error:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 import click
 
 from koodrive_async.cli.credentials import same_service
+from koodrive_async.cli.interruption import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+T = TypeVar("T")
 
 
 class Way(StrEnum):
@@ -140,19 +144,42 @@ def ask(
     :param default: What is taken when nothing is typed.
     :param choices: What may be typed; anything by default.
     :param hidden: Whether nobody else may see it.
-    :raises click.Abort: There is nothing to read any more.
+    :raises click.Abort: The input has ended.
+    :raises Interrupted: A signal came.
     """
     kind = click.STRING if choices is None else click.Choice(choices)
-    try:
-        # on standard error: what is written to standard output may go to a file
-        answer = click.prompt(question, default=default, type=kind, hide_input=hidden, err=True)
-    except click.Abort as abort:
-        _end_of_asking(abort)
+    # on standard error: what is written to standard output may go to a file
+    answer = _answer_of(
+        partial(click.prompt, question, default=default, type=kind, hide_input=hidden, err=True),
+        ends_line=not hidden,
+    )
     return str(answer).strip()
 
 
-def _end_of_asking(abort: click.Abort) -> NoReturn:
-    # click takes every Ctrl-C for the end of input; ours has an exit code
-    if isinstance(abort.__context__, KeyboardInterrupt):
-        raise abort.__context__ from None
-    raise abort
+def agrees(question: str, *, otherwise: str) -> bool:
+    """Return whether the person at the terminal says yes; no is the default.
+
+    :param otherwise: What holds after an interruption, such as ``nothing was deleted``.
+    :raises click.Abort: The input has ended.
+    :raises Interrupted: A signal came; its words say what holds.
+    """
+    try:
+        return _answer_of(partial(click.confirm, question, err=True), ends_line=True)
+    except Interrupted as interrupted:
+        raise Interrupted(interrupted.number, f"interrupted; {otherwise}") from None
+
+
+def _answer_of(prompt: Callable[[], T], *, ends_line: bool) -> T:
+    """Return an answer; a signal is not the end of the input, as it is for click.
+
+    :param ends_line: Whether a question without an answer leaves the cursor in its line; click
+        itself ends the line of a hidden answer.
+    """
+    try:
+        return prompt()
+    except click.Abort as abort:
+        if ends_line:
+            click.echo(err=True)
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise abort.__context__ from None
+        raise

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from koodrive_async.cli.asking import somebody_is_there
+from koodrive_async.cli.asking import agrees, somebody_is_there
 from koodrive_async.cli.json_output import Failed, json_option, write_json
 from koodrive_async.cli.options import SecondsType
 from koodrive_async.cli.output import name_of, quiet_option
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from koodrive_async.client import KooDrive
     from koodrive_async.models import BackupRecord
     from koodrive_async.upload.journal_entries import SavedRecord
+
+_NOTHING: Final = "nothing was deleted"
 
 
 @click.command()
@@ -109,8 +111,8 @@ def _confirm(records: Sequence[BackupRecord]) -> None:
         status = "unfinished" if record.status is RecordStatus.NEW else name_of(record.status)
         click.echo(f"{named(record)}, {status}", err=True)
     count = count_text(len(records), "record")
-    if not click.confirm(f"Delete {count} and every file there for good?", err=True):
-        raise Failed("nothing was deleted")
+    if not agrees(f"Delete {count} and every file there for good?", otherwise=_NOTHING):
+        raise Failed(_NOTHING)
 
 
 async def _delete(

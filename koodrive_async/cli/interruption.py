@@ -33,11 +33,13 @@ class Interrupted(KeyboardInterrupt):
 
     :ivar number: Its number.
     :ivar exit_code: What a shell says of a process that this signal ended.
+    :ivar words: The line that the command leaves.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, words: str = "interrupted") -> None:
         super().__init__(f"signal {number}")
         self.number = number
+        self.words = words
         self.exit_code: int = _EXIT_CODE_OF_SIGNALS + number
 
 

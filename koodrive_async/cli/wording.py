@@ -106,7 +106,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, LockRefused):
         return printable(error.msg)
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
+        return str(getattr(error, "words", "interrupted"))
     if isinstance(error, click.Abort):
         return "the input has ended"
     if isinstance(error, click.ClickException):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class Talk:
@@ -29,6 +32,19 @@ class Talk:
 
     def type(self, text):
         os.write(self._descriptor, text.encode())
+
+    def interrupt(self, number=signal.SIGINT):
+        """Send a signal to a command that waits for an answer.
+
+        Python calls a handler before it reads, or when a signal ends the reading: one that comes
+        in between is noticed at the next line only.
+        """
+        state = Path(f"/proc/{self.process.pid}/stat")
+        give_up = time.monotonic() + 20
+        while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < give_up, "it never waits"
+            time.sleep(0.002)
+        self.process.send_signal(number)
 
     def end(self):
         """Read what is left and return the exit code."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
@@ -70,6 +71,37 @@ def test_nothing_is_deleted_without_a_yes(invoke, start, left, koodrive_emulator
         talking.answer("for good? [y/N]: ", "y")
         assert talking.end() == 0
     assert [record.record_id for record in koodrive_emulator.records()] == left[1:]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_question_deletes_nothing_and_is_not_the_end_of_input(
+    start, left, koodrive_emulator, number
+):
+    with talk(start, "delete", left[0]) as talking:
+        talking.wait_for("for good? [y/N]: ")
+        talking.interrupt(number)
+        talking.wait_for("\r\ninterrupted; nothing was deleted\r\n")
+        assert talking.end() == 128 + number
+    assert len(koodrive_emulator.records()) == 2
+
+
+def test_an_interrupted_question_is_one_object_with_json(start, left, koodrive_emulator):
+    with talk(start, "delete", "--json", left[0]) as talking:
+        talking.wait_for("for good? [y/N]: ")
+        talking.interrupt()
+        assert talking.end() == 130
+    error = json.loads(talking.written.splitlines()[-1])["error"]
+    assert error["message"] == "interrupted; nothing was deleted"
+    assert len(koodrive_emulator.records()) == 2
+
+
+def test_the_end_of_input_at_the_question_deletes_nothing(start, left, koodrive_emulator):
+    with talk(start, "delete", left[0]) as talking:
+        talking.wait_for("for good? [y/N]: ")
+        talking.type("\x04")
+        talking.wait_for("\r\nerror: the input has ended\r\n")
+        assert talking.end() == 1
+    assert len(koodrive_emulator.records()) == 2
 
 
 def test_a_record_that_is_being_written_is_not_deleted(

@@ -223,4 +223,18 @@ def test_a_terminal_that_wants_no_colour_gets_none(start, setting):
 def test_the_end_of_input_is_one_line(start):
     with talk(start, "login") as talking:
         talking.answer("Sign in with", "\x04")
-        talking.wait_for("error: the input has ended")
+        talking.wait_for("\r\nerror: the input has ended\r\n")
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.parametrize("hidden", [False, True])
+def test_an_interrupted_question_is_one_line(start, hidden):
+    known = ("--endpoint", "http://127.0.0.1:9", "--user-id", "user") if hidden else ()
+    with talk(start, "login", *known) as talking:
+        talking.wait_for("[token]: ")
+        if hidden:
+            talking.type("token\n")
+            talking.wait_for("such as Bearer+...): ")
+        talking.interrupt()
+        talking.wait_for("\r\ninterrupted\r\n")
+        assert talking.end() == 130
