@@ -15,6 +15,9 @@ from koodrive_async.errors import (
     ClientClosed,
     IntegrityCheckFailed,
     InvalidArgument,
+    KooDriveError,
+    MalformedResponse,
+    TransportError,
 )
 from koodrive_async.models import RecordStatus
 from koodrive_async.resources.lease import quoting
@@ -95,6 +98,8 @@ class SessionRecord:
         self._noted: str | None = None
         self._knows_names = False
         self._completing = self._is_of_no_more_use = False
+        # the journal knew nothing of the record that is resumed, and it has not been seen yet
+        self._is_unproven = self._was_refused = False
         self.is_completed: bool = False
 
     @property
@@ -132,8 +137,8 @@ class SessionRecord:
             # a run that was killed has left its lock, which would be in the way for ten minutes
             return await self._journal.take_lock(self._order.account, self._order.module.value)
         saved = await self._journal.record(self._order.account, record_id)
-        await self._journal.begin(saved or self._saved(record_id, None, boot=""))
-        self._noted = record_id
+        is_new = await self._journal.begin(saved or self._saved(record_id, None, boot=""))
+        self._noted, self._is_unproven = record_id, is_new
         self._knows_names = bool(saved and self._boot and saved.notes == self._boot)
         return None if saved is None else saved.lock_id
 
@@ -148,7 +153,7 @@ class SessionRecord:
             if self._order.resume is None:
                 await self._create(lease)
             else:
-                await self._go_on_with(self._order.resume, lease)
+                await self._resume(self._order.resume, lease)
 
     async def check(self) -> None:
         """Look whether going on under another lock is right: nobody else has ended the record.
@@ -200,7 +205,10 @@ class SessionRecord:
         """Let other runs have it, or forget it when there is nothing left to do."""
         if self._noted is None:
             return
-        if self.is_completed or self._is_of_no_more_use:
+        # a lock that was taken may be left, where no usable answer came to its release: by the
+        # entry it is found again
+        is_unknown = self._is_unproven and (self._lease is None or self._was_refused)
+        if self.is_completed or self._is_of_no_more_use or is_unknown:
             await self._journal.completed_record(self._order.account, self._noted)
         else:
             logger.info("record %s is left unfinished", self._noted)
@@ -233,6 +241,16 @@ class SessionRecord:
 
     # --- one that was left ---------------------------------------------------------------------
 
+    async def _resume(self, record_id: str, lease: Lease) -> None:
+        try:
+            await self._go_on_with(record_id, lease)
+        except KooDriveError as error:
+            unanswered = isinstance(error, TransportError) and not isinstance(
+                error, MalformedResponse
+            )
+            self._was_refused = not unanswered
+            raise
+
     async def _go_on_with(self, record_id: str, lease: Lease) -> None:
         self._note_lock(record_id, lease)
         record = self._record = await self._left(record_id)
@@ -245,6 +263,7 @@ class SessionRecord:
             raise InvalidArgument(
                 f"record {record_id} is of device {device.device_id}, not {order.device_id}"
             )
+        self._is_unproven = False
         listed = [file async for file in self._files.list(record_id)]
         noted = await self._journal.stored_names(order.account, record_id)
         self._content = RecordFiles(record_id, listed, noted if self._knows_names else None)

@@ -17,7 +17,7 @@ from koodrive_async.cli.wording import count_text
 from koodrive_async.models import RecordStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from koodrive_async.client import KooDrive
     from koodrive_async.models import BackupFile, BackupRecord, BoundDevice, Module
@@ -108,7 +108,8 @@ def files(record: str, quiet: bool, as_json: bool) -> None:
 
     Anywhere but on a terminal: file id, bytes, SHA-256, creation and path, separated by tabs.
     With --json each file is an object on a line of its own: file_id, size, sha256, created, path,
-    name.
+    name. When none is listed, the record itself is looked at: the command fails if the service does
+    not have it.
     """
     run(partial(_files, connect(), record, quiet=quiet, as_json=as_json))
 
@@ -163,8 +164,13 @@ async def _unfinished(
 
 
 async def _files(drive: KooDrive, record_id: str, *, quiet: bool, as_json: bool) -> None:
+    async def look() -> None:
+        # an empty listing may be that of a record which does not exist
+        await drive.records.get(record_id)
+
     async with drive:
-        await _show_pages(_FILES, drive.files.list(record_id), quiet=quiet, as_json=as_json)
+        found = drive.files.list(record_id)
+        await _show_pages(_FILES, found, quiet=quiet, as_json=as_json, if_empty=look)
 
 
 async def _devices(drive: KooDrive, *, quiet: bool, as_json: bool) -> None:
@@ -181,11 +187,14 @@ async def _show_pages(
     quiet: bool,
     as_json: bool,
     see: Callable[[Sequence[T]], object] = lambda _: None,
+    if_empty: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
     # page by page: a record may have a million files, and whoever reads may want only a few
     shown = 0
     async for page in pager.pages():
         if quiet:
+            if not page.items and if_empty is not None:
+                await if_empty()
             return  # that the service gives it out is all there is to know
         items = page.items[: limit and limit - shown]
         shown += len(items)
@@ -194,6 +203,8 @@ async def _show_pages(
             await _show(fields, items, as_json=as_json)
         if shown == limit:
             return
+    if not shown and if_empty is not None:
+        await if_empty()
     if not shown and not quiet:
         await _show(fields, (), as_json=as_json)
 

@@ -89,6 +89,9 @@ class Emulator:
         clock: Clock = time.time,
         dialect: Dialect | None = None,
     ) -> None:
+        # first: an emulator that could not be made has a repr as well
+        self._directory = Path(directory)
+        self._run: Run | None = None
         users = check_many("users", users, "user ids")
         containers = check_many("containers", containers, "container ids")
         if not users or not containers:
@@ -101,7 +104,6 @@ class Emulator:
             )
         self.faults: Faults = Faults() if faults is None else faults
         self.seen: Seen = Seen()
-        self._directory = Path(directory)
         self._host = host
         self._ports = (port, object_port)
         self._users = users
@@ -117,7 +119,6 @@ class Emulator:
             configs=dict(configs),
             dialect=self.dialect,
         )
-        self._run: Run | None = None
 
     @classmethod
     def running(cls, directory: str | os.PathLike[str]) -> Self:
@@ -270,8 +271,11 @@ class Emulator:
         await self._stopped()
 
     def __repr__(self) -> str:
+        directory = getattr(self, "_directory", None)
+        if directory is None:  # it is no path, or the constructor was not called
+            return "<Emulator, not made>"
         state = "stopped" if self._run is None else "running"
-        return f"<Emulator {str(self._directory)!r}, {state}>"
+        return f"<Emulator {str(directory)!r}, {state}>"
 
     @property
     def _running(self) -> Run:

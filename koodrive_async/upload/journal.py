@@ -155,29 +155,33 @@ class Journal:
 
     # --- records -------------------------------------------------------------------------------
 
-    async def begin(self, record: SavedRecord) -> None:
+    async def begin(self, record: SavedRecord) -> bool:
         """Begin a record, or go on with it, as the only one on this machine who does.
 
+        :returns: Whether there was certainly no entry of it before.
         :raises RecordInUse: Somebody else is at it.
         """
         thread, account, record_id = self._thread, record.account, record.record_id
         if thread is None:
-            return
+            return False
 
-        def begin(store: JournalStore) -> bool:
+        def begin(store: JournalStore) -> tuple[SavedRecord | None]:
+            before = store.record(account, record_id)
             store.begin(record)
             records[account, record_id] = record
-            return True
+            return (before,)
 
         records, locks, holder = self._records, self._locks, object()
         try:
             await thread.ask_alone(partial(locks.take, account, record_id, holder))
-            if not await thread.ask(begin, False):
+            begun = await thread.ask(begin, None)
+            if begun is None:
                 # it is begun when there is a journal again
                 thread.put_alone(partial(records.__setitem__, (account, record_id), record))
         except asyncio.CancelledError:
             thread.put_alone(partial(locks.give_back, account, record_id, holder))
             raise
+        return begun == (None,)
 
     async def record(self, account: str, record_id: str) -> SavedRecord | None:
         """Return a record that was begun and not completed."""

@@ -6,10 +6,16 @@ import anyio
 import pytest
 
 from koodrive_async import Module, NewScope
-from koodrive_async.emulator import Fault
+from koodrive_async.emulator import Dialect, Fault
 from koodrive_async.testing import connect
 
 RECORDS = 103
+
+
+@pytest.fixture
+def koodrive_dialect(request):
+    """The default, or one of what is answered for a record that does not exist."""
+    return Dialect(missing_record=getattr(request, "param", "400-13000309"))
 
 
 @pytest.fixture
@@ -111,3 +117,32 @@ def test_a_reader_that_leaves_is_no_traceback(start):
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=20) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--quiet",), ("--json",)])
+@pytest.mark.parametrize("koodrive_dialect", Dialect.choices()["missing_record"], indirect=True)
+@pytest.mark.usefixtures("environment")
+def test_files_of_a_record_that_is_not_there_are_an_error(invoke, options):
+    done = invoke("files", "4242", *options)
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert done.stderr
+
+
+@pytest.mark.parametrize("koodrive_dialect", ["200-null"], indirect=True)
+@pytest.mark.usefixtures("environment")
+def test_a_record_without_files_has_an_empty_listing(invoke, koodrive_emulator):
+    async def make():
+        async with connect(koodrive_emulator) as drive:
+            device = await drive.devices.bind("testmachine")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                return session.record.record_id
+
+    done = invoke("files", anyio.run(make))
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("koodrive_dialect", ["200-null"], indirect=True)
+def test_a_backup_into_a_record_that_is_not_there_leaves_no_entry(invoke, tree, kept_journal):
+    done = invoke("backup", tree, "--record", "4242")
+    assert (done.exit_code, kept_journal.exists()) == (4, True)
+    assert invoke("journal").stdout == ""

@@ -329,3 +329,18 @@ async def test_with_a_context_both_sites_speak_https(
         await work(emulator, new_wire, data, connector=aiohttp.TCPConnector(ssl=trust))
     gc.collect()
     assert open_files(directory) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ({"directory": "state", "users": ()}, "<Emulator 'state', stopped>"),
+        ({"directory": "state", "users": "u"}, "<Emulator 'state', stopped>"),
+        ({"directory": None}, "<Emulator, not made>"),
+    ],
+)
+def test_an_emulator_that_could_not_be_made_has_a_repr(arguments, shown):
+    emulator = Emulator.__new__(Emulator)
+    with pytest.raises((TypeError, ValueError)):
+        Emulator.__init__(emulator, **arguments)
+    assert repr(emulator) == shown

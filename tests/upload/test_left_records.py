@@ -7,7 +7,16 @@ import json
 
 import pytest
 
-from koodrive_async import ApiError, Module, NotFound, RecordStatus, RetryPolicy
+from koodrive_async import (
+    ApiError,
+    KooDriveError,
+    MalformedResponse,
+    Module,
+    NotFound,
+    RecordStatus,
+    RetryPolicy,
+    TransportError,
+)
 from koodrive_async.emulator import Dialect, Emulator, Fault
 from koodrive_async.testing import connect
 from koodrive_async.upload import Journal
@@ -265,3 +274,56 @@ async def test_a_run_killed_just_after_it_took_another_lock_leaves_that_one(serv
         device = await drive.devices.bind("m")
         async with drive.backup(device.device_id, Module.FOLDER) as session:
             assert (await session.upload(b"a", name="a")).outcome == "uploaded"
+
+
+@pytest.mark.parametrize("missing", Dialect.choices()["missing_record"])
+async def test_a_record_that_was_never_there_is_not_in_the_journal(service, journal, missing):
+    emulator = service(missing_record=missing)
+    async with connect(emulator, journal=journal, retry=QUICK) as drive:
+        with pytest.raises(KooDriveError):
+            await go_on(drive, "4242")
+    assert not await knows(journal, emulator, "4242")
+
+
+async def test_an_entry_that_was_there_before_stays_when_its_record_cannot_be_looked_at(
+    service, journal
+):
+    emulator = service(missing_record="200-null")
+    async with connect(emulator, journal=journal, retry=QUICK) as drive:
+        record_id = await left(drive)
+        async with drive.locks.hold(Module.FOLDER) as lease:
+            await drive.records.delete(record_id, lock_id=lease.lock_id)
+        for _ in range(2):
+            with pytest.raises(MalformedResponse):
+                await go_on(drive, record_id)
+    assert await knows(journal, emulator, record_id)
+
+
+@pytest.mark.parametrize("fault", ["lock", "other device"])
+async def test_a_session_that_never_wrote_into_a_record_leaves_no_entry(
+    service, tmp_path, journal, fault
+):
+    emulator = service(device_info="given")
+    async with connect(emulator, journal=tmp_path / "of-another.db", retry=QUICK) as drive:
+        record_id = await left(drive)
+    async with connect(emulator, journal=journal, retry=QUICK) as drive:
+        device = await drive.devices.bind("another" if fault == "other device" else "m")
+        if fault == "lock":
+            emulator.faults.add(Fault("error", "locks.create", status=400, code="13000101"))
+        with pytest.raises(KooDriveError):
+            async with drive.backup(device.device_id, Module.FOLDER, resume=record_id):
+                pass
+    assert not await knows(journal, emulator, record_id)
+
+
+async def test_an_entry_stays_for_the_lock_when_no_answer_says_what_the_record_is(
+    service, tmp_path, journal
+):
+    emulator = service()
+    async with connect(emulator, journal=tmp_path / "of-another.db", retry=QUICK) as drive:
+        record_id = await left(drive)
+    emulator.faults.add(Fault("reset", "records.*"))
+    async with connect(emulator, journal=journal, retry=QUICK) as drive:
+        with pytest.raises(TransportError):
+            await go_on(drive, record_id)
+    assert await knows(journal, emulator, record_id)
