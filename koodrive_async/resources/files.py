@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import CoroutineType
 from typing import TYPE_CHECKING
 
 import attrs
@@ -96,7 +97,7 @@ class Files:
             if not callable(file.proof_code):
                 return file
             proof = file.proof_code(origin)
-            if not inspect.isawaitable(proof):
+            if not (isinstance(proof, CoroutineType) or inspect.isawaitable(proof)):
                 raise InvalidArgument(
                     f"proof_code: text or an async function, which a function that returns "
                     f"{type(proof).__name__} is not"

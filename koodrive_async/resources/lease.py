@@ -7,6 +7,7 @@ import math
 import time
 from contextlib import contextmanager
 from inspect import isawaitable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
@@ -48,6 +49,7 @@ class Lease:
         self._keeper = keeper
         self._credentials_work = credentials_work
         self._owner = owner
+        self._held = HeldLock(owner, lambda: self.lock_id, None)
         # by code: when the credentials were seen to work, and a lock to live under two refusals
         self._worked_at: dict[str, float] = {}
         self._lived_at: dict[str, tuple[float, int]] = {}
@@ -139,27 +141,33 @@ class Lease:
     async def _attempt(self, write: Callable[[], Awaitable[T]]) -> T:
         task = asyncio.current_task()
         cancelling = task.cancelling() if task else 0
-        with anyio.CancelScope() as scope, self._keeper.writing(scope), quoting(self):
-            try:
-                return await _awaitable(write())
-            except Exception:
-                # how a write ends that was stopped is no news of the write
-                if not scope.cancel_called:
-                    raise
+        token = held_lock.set(self._quoted(held_lock.get()))
+        try:
+            with anyio.CancelScope() as scope, self._keeper.writing(scope):
+                try:
+                    return await _awaitable(write())
+                except Exception:
+                    # how a write ends that was stopped is no news of the write
+                    if not scope.cancel_called:
+                        raise
+        finally:
+            held_lock.reset(token)
         if task and task.cancelling() > cancelling:
             # the caller was cancelled at the same moment, and that goes first
             raise asyncio.CancelledError
         raise _InterruptedError
 
     def _quoted(self, outer: HeldLock | None) -> HeldLock:
-        return HeldLock(self._owner, lambda: self.lock_id, outer)
+        if self._held.outer is not outer:  # once for each context, not for each small file
+            self._held = HeldLock(self._owner, lambda: self.lock_id, outer)
+        return self._held
 
     def __repr__(self) -> str:
         return f"Lease(lock_id={self.lock_id!r}, expires_at={self.expires_at:.0f})"
 
 
 def _awaitable(given: Awaitable[T]) -> Awaitable[T]:
-    if not isawaitable(given):
+    if not (isinstance(given, CoroutineType) or isawaitable(given)):
         raise InvalidArgument("write: an async function, which this one is not")
     return given
 

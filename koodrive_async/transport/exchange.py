@@ -127,8 +127,9 @@ class Exchange:
     def _secrets(self, asked: Proxy | None) -> tuple[str, ...] | None:
         if self.secret:
             return None
-        found = (self.headers.get("Authorization"), asked.authorization if asked else None)
-        return tuple(secret for secret in found if secret)
+        authorization = self.headers.get("Authorization", "")
+        proxy = (asked.authorization if asked else None) or ""
+        return authorization, proxy
 
     @property
     def _patience(self) -> float:

@@ -57,6 +57,8 @@ def os_path(name: str, value: object) -> str:
     :raises InvalidArgument: The value is no path, or has a NUL or characters that no path of
         this system can have.
     """
+    if type(value) is str and value.isascii() and "\0" not in value:
+        return value
     try:
         path = os.fsdecode(value)  # type: ignore[arg-type]  # refuses what is no path
         os.fsencode(path)

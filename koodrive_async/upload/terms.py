@@ -48,7 +48,7 @@ class Terms:
         self._record = record
         self._wished = plan, item.description
         self._terms: frozenset[str] = frozenset()
-        self._others = self._alternatives()
+        self._others: Iterator[frozenset[str]] | None = None
         self._refusal: ApiError | None = None
         self._may_name_space = item.container_id is None
         if apply and record.terms:
@@ -72,6 +72,8 @@ class Terms:
                 self.container_id = found
                 self._terms |= {NAMED}
                 return True
+        if self._others is None:
+            self._others = self._alternatives()
         for terms in self._others:
             if terms != self._terms - {NAMED}:
                 self._set(terms)
@@ -80,9 +82,10 @@ class Terms:
 
     def keep(self) -> None:
         """Note that the file was created on these terms."""
-        for term in sorted(self._terms - self._record.terms):
-            logger.warning("the service refuses files unless %s: %s", term, self._refusal)
-        self._record.terms |= self._terms
+        if self._terms:
+            for term in sorted(self._terms - self._record.terms):
+                logger.warning("the service refuses files unless %s: %s", term, self._refusal)
+            self._record.terms |= self._terms
         self._record.takes_unnamed |= self.container_id is None
 
     def _alternatives(self) -> Iterator[frozenset[str]]:
