@@ -61,10 +61,15 @@ _ABOUT_FAULTS: Final = (
 )
 
 
+_ONLY_PYTHON: Final[Mapping[str, str]] = {
+    "url_scheme": " (only Python can play it: Emulator(ssl_context=...))",
+}
+"""What is said of questions that the command cannot play, by their names."""
+
 _ABOUT_DIALECTS: Final = "\b\nDialects are NAME=VALUE, the first value is the default:\n" + (
     "\n".join(
         textwrap.fill(
-            f"{name}: {', '.join(choices)}",
+            f"{name}: {', '.join(choices)}{_ONLY_PYTHON.get(name, '')}",
             width=78,
             initial_indent="  ",
             subsequent_indent="      ",
@@ -229,7 +234,9 @@ def dialect_of(settings: tuple[str, ...]) -> Dialect:
         dialect = Dialect.parse(settings)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--dialect") from None
-    if dialect.url_scheme != "same":
+    if not _ONLY_PYTHON.keys().isdisjoint(
+        setting.partition("=")[0] for setting in dialect.settings
+    ):
         raise click.BadParameter(
             "url_scheme needs a certificate, which Emulator(ssl_context=...) takes",
             param_hint="--dialect",

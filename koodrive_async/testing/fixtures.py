@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from koodrive_async.emulator import Dialect, Emulator
+from koodrive_async.emulator.run import HOST_NAMES
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
     from pathlib import Path
+
+_HERE: Final = "127.0.0.1"
 
 
 @pytest.fixture
@@ -20,10 +25,44 @@ def koodrive_dialect() -> Dialect:
 
 
 @pytest.fixture
-def koodrive_emulator(tmp_path: Path, koodrive_dialect: Dialect) -> Iterator[Emulator]:
-    """Return an emulator that runs for one test, with its state in a temporary directory."""
-    with Emulator(tmp_path / "koodrive", dialect=koodrive_dialect) as emulator:
+def koodrive_ssl_context() -> ssl.SSLContext | None:
+    """Return None; override it with a context of a server, to have the emulator serve TLS."""
+    return None
+
+
+@pytest.fixture
+def koodrive_emulator(
+    tmp_path: Path, koodrive_dialect: Dialect, koodrive_ssl_context: ssl.SSLContext | None
+) -> Iterator[Emulator]:
+    """Return an emulator that runs for one test, with its state in a temporary directory.
+
+    The test is skipped, with the reason, where this machine cannot play the dialect.
+    """
+    if (obstacle := _obstacle(koodrive_dialect, koodrive_ssl_context)) is not None:
+        pytest.skip(obstacle)
+    with Emulator(
+        tmp_path / "koodrive", dialect=koodrive_dialect, ssl_context=koodrive_ssl_context
+    ) as emulator:
         yield emulator
+
+
+def _obstacle(dialect: Dialect, ssl_context: ssl.SSLContext | None) -> str | None:
+    """Say why a dialect cannot be played here; None when it can."""
+    if dialect.url_scheme != "same" and ssl_context is None:
+        return f"url_scheme={dialect.url_scheme} needs TLS: override koodrive_ssl_context"
+    name = HOST_NAMES.get(dialect.url_host)
+    if name is not None and not _leads_here(name):
+        return f"url_host={dialect.url_host} needs a machine that resolves {name!r} to {_HERE}"
+    return None
+
+
+def _leads_here(name: str) -> bool:
+    """Return whether this machine resolves a name to the address of the emulator."""
+    try:
+        found = socket.getaddrinfo(name, None, family=socket.AF_INET)
+    except OSError:
+        return False
+    return any(address[0] == _HERE for *_, address in found)
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import subprocess
 import sysconfig
 from typing import get_args
 
+import click
 import pytest
 
-from koodrive_async.cli.emulator import FAULT_KINDS
+from koodrive_async.cli.emulator import FAULT_KINDS, dialect_of
 from koodrive_async.emulator import Dialect, Faults
 from koodrive_async.emulator.fault import Kind
 
@@ -211,3 +212,15 @@ def test_the_help_lists_every_question_and_answer(invoke):
     told = " ".join(invoke("emulator", "--help").stdout.split())
     for name, choices in Dialect.choices().items():
         assert f"{name}: {', '.join(choices)}" in told
+
+
+def test_the_help_marks_the_questions_that_the_command_cannot_play(invoke):
+    told = " ".join(invoke("emulator", "--help").stdout.split())
+    for name, choices in Dialect.choices().items():
+        is_marked = f"{name}: {', '.join(choices)} (only Python can play it" in told
+        try:
+            dialect_of((f"{name}={choices[-1]}",))
+        except click.BadParameter:
+            assert is_marked, name
+        else:
+            assert not is_marked, name

@@ -159,3 +159,35 @@ class TestOverridden:
         assert koodrive_emulator.dialect.url_life == "60"
 """)
     assert "4 passed" in out
+
+
+def test_a_dialect_that_this_machine_cannot_play_is_skipped_with_the_reason(project):
+    out = project(
+        """
+import socket
+import pytest
+from koodrive_async.emulator import Dialect
+
+def not_known(*arguments, **more):
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+@pytest.fixture(autouse=True)
+def no_names(monkeypatch, koodrive_dialect):
+    if koodrive_dialect.url_host != "address":
+        monkeypatch.setattr(socket, "getaddrinfo", not_known)
+
+@pytest.mark.parametrize(
+    "koodrive_dialect", [each for each in Dialect.deviations() if "url_" in str(each)], ids=str
+)
+def test_it(koodrive_emulator):
+    assert koodrive_emulator.dialect.url_life == "60"
+""",
+        "-rs",
+        "-k",
+        "url_life or url_scheme or url_host",
+    )
+    assert "1 passed, 4 skipped" in out
+    for scheme in ("http", "https"):
+        assert f"url_scheme={scheme} needs TLS: override koodrive_ssl_context" in out
+    assert "url_host=name needs a machine that resolves 'localhost' to 127.0.0.1" in out
+    assert "url_host=final-dot needs a machine that resolves 'localhost.' to 127.0.0.1" in out
