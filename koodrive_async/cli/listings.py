@@ -11,13 +11,14 @@ from anyio import to_thread
 from koodrive_async.cli.json_output import json_option, write_json
 from koodrive_async.cli.options import module_option
 from koodrive_async.cli.output import Field, as_object, name_of, quiet_option, write_items
+from koodrive_async.cli.own_records import find_in_use
 from koodrive_async.cli.running import run
 from koodrive_async.cli.settings import connect
 from koodrive_async.cli.wording import count_text
 from koodrive_async.models import RecordStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
     from koodrive_async.client import KooDrive
     from koodrive_async.models import BackupFile, BackupRecord, BoundDevice, Module
@@ -30,20 +31,33 @@ def _status(record: BackupRecord) -> object:
     return "unfinished" if record.status is RecordStatus.NEW else name_of(record.status)
 
 
-_RECORDS: Final[Sequence[Field[BackupRecord]]] = (
-    Field("record_id", "RECORD", lambda record: record.record_id),
-    Field("status", "STATUS", _status),
-    Field("created", "CREATED", lambda record: record.create_time),
-    Field("ended", "ENDED", lambda record: record.end_time),
-    Field(
-        "device_id",
-        "DEVICE",
-        lambda record: record.device_info and record.device_info.device_id,
-        drops=True,
-    ),
-    Field("module", None, lambda record: name_of(record.module)),
-    Field("properties", None, lambda record: record.properties),
-)
+def _record_fields(in_use: Container[str]) -> Sequence[Field[BackupRecord]]:
+    """Return the fields of records.
+
+    :param in_use: Ids of those that processes of this machine are writing.
+    """
+
+    def is_in_use(record: BackupRecord) -> bool:
+        return record.status is RecordStatus.NEW and record.record_id in in_use
+
+    return (
+        Field("record_id", "RECORD", lambda record: record.record_id),
+        Field("status", None, _status),
+        Field(None, "STATUS", lambda each: "in use" if is_in_use(each) else _status(each)),
+        Field("created", "CREATED", lambda record: record.create_time),
+        Field("ended", "ENDED", lambda record: record.end_time),
+        Field(
+            "device_id",
+            "DEVICE",
+            lambda record: record.device_info and record.device_info.device_id,
+            drops=True,
+        ),
+        Field("module", None, lambda record: name_of(record.module)),
+        Field("properties", None, lambda record: record.properties),
+        Field("in_use", None, is_in_use),
+    )
+
+
 _FILES: Final[Sequence[Field[BackupFile]]] = (
     Field("file_id", "FILE", lambda file: file.file_id),
     Field("size", "BYTES", lambda file: file.size),
@@ -79,10 +93,11 @@ def records(
 ) -> None:
     """List backup records, newest first.
 
-    Anywhere but on a terminal: record id, status (unfinished or completed), creation, end and
-    device id, separated by tabs; a dash stands for what the service does not say. With --json each
-    record is an object on a line of its own: record_id, status, created, ended, device_id, module,
-    properties. How many of those listed are unfinished, and what to do with them, is said on
+    Anywhere but on a terminal: record id, status (unfinished, completed, or in use: a process
+    of this machine is writing it), creation, end and device id, separated by tabs; a dash stands
+    for what the service does not say. With --json each record is an object on a line of its own:
+    record_id, status, created, ended, device_id, module, properties, in_use. How many of those
+    listed are unfinished and not in use, and what to do with them, is said on
     standard error; --json and --quiet leave that out.
     """
     find = _unfinished if unfinished else _records
@@ -139,11 +154,13 @@ async def _records(
 
     def see(items: Sequence[BackupRecord]) -> None:
         nonlocal count
-        count += sum(record.status is RecordStatus.NEW for record in items)
+        count += _left_in(items, in_use)
 
     async with drive:
         found = drive.records.list(module, device_id)
-        await _show_pages(_RECORDS, found, limit, quiet=quiet, as_json=as_json, see=see)
+        in_use = await _in_use(drive)
+        fields = _record_fields(in_use)
+        await _show_pages(fields, found, limit, quiet=quiet, as_json=as_json, see=see)
     return count
 
 
@@ -158,9 +175,23 @@ async def _unfinished(
 ) -> int:
     async with drive:
         found = (await drive.records.unfinished(module, device_id))[:limit]
+        in_use = await _in_use(drive)
         if not quiet:
-            await _show(_RECORDS, found, as_json=as_json)
-    return len(found)
+            await _show(_record_fields(in_use), found, as_json=as_json)
+    return _left_in(found, in_use)
+
+
+async def _in_use(drive: KooDrive) -> frozenset[str]:
+    # in a worker thread: the journal is a file, which another process may hold for a moment
+    find = partial(find_in_use, drive.journal_path, drive.endpoint)
+    return await to_thread.run_sync(find, abandon_on_cancel=True)
+
+
+def _left_in(records: Iterable[BackupRecord], in_use: Container[str]) -> int:
+    """Return how many records are unfinished and written by no process of this machine."""
+    return sum(
+        record.status is RecordStatus.NEW and record.record_id not in in_use for record in records
+    )
 
 
 async def _files(drive: KooDrive, record_id: str, *, quiet: bool, as_json: bool) -> None:

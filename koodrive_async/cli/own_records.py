@@ -58,6 +58,23 @@ def find_holder(journal: Path | None, device_id: str | None, module: Module) -> 
     return None
 
 
+def find_in_use(journal: Path | None, endpoint: str) -> frozenset[str]:
+    """Return the ids of the records that processes of this machine are writing. It blocks.
+
+    :param journal: The journal that they have.
+    :param endpoint: The service that the ids are of.
+    """
+    if journal is None:
+        return frozenset()
+    locks = RecordLocks(locks_of(journal))
+    service = f"@{endpoint.rstrip('/')}"
+    return frozenset(
+        each.record_id
+        for each in _all_records(journal)
+        if each.account.endswith(service) and locks.is_taken(each.account, each.record_id)
+    )
+
+
 def find_left(journal: Path | None, device_id: str, module: Module, root: str) -> list[SavedRecord]:
     """Return the unfinished records of a folder that no process is writing. It blocks.
 

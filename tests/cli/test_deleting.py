@@ -118,6 +118,28 @@ def test_a_record_that_is_being_written_is_not_deleted(
         assert len(koodrive_emulator.records()) == 1
 
 
+def test_a_record_that_is_being_written_is_listed_as_in_use_and_not_counted(
+    invoke, start, tree, left, koodrive_emulator
+):
+    koodrive_emulator.faults.add(Fault("bandwidth", "part.put", bytes_per_second=1000))
+    with start("backup", tree):
+        assert koodrive_emulator.seen.wait_active("part.put")
+        for options in ((), ("--unfinished",)):
+            listed = invoke("records", *options)
+            status = dict(line.split("\t")[:2] for line in listed.stdout.splitlines())
+            (written,) = status.keys() - set(left)
+            assert status == dict.fromkeys(left, "unfinished") | {written: "in use"}
+            assert listed.stderr.startswith("2 records are unfinished: ")
+            found = [
+                json.loads(each)
+                for each in invoke("records", *options, "--json").stdout.splitlines()
+            ]
+            assert {each["record_id"]: each["in_use"] for each in found} == dict.fromkeys(
+                left, False
+            ) | {written: True}
+            assert {each["status"] for each in found} == {"unfinished"}
+
+
 def test_the_lock_of_a_killed_backup_holds_no_deleting_up(
     invoke, start, tree, koodrive_emulator, kept_journal
 ):

@@ -63,6 +63,7 @@ def test_records_and_files_are_an_object_on_each_line(invoke, known):
         "device_id",
         "module",
         "properties",
+        "in_use",
     ]
     assert (newer["record_id"], newer["status"], newer["module"]) == (
         record_id,
