@@ -30,7 +30,7 @@ mutations: $(READY)  ## Change lines that decide about remote state: each change
 bench: $(BENCH_READY)  ## Speed and memory side by side with others; ROUNDS=1 QUICK=1 for a short look.
 	$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) $(if $(QUICK),--quick --results build/bench)
 
-soak: $(READY)  ## Ten minutes of random faults and kills, then all pairs of dialects (half an hour); MINUTES=1 SEED=7 PAIRS=100 for others.
+soak: $(READY)  ## Ten minutes of random faults and kills, then the pairs of dialects (two hours); MINUTES=1 SEED=7 PAIRS=100 for others.
 	$(BIN)/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES),--seconds $(or $(SECONDS),600)) $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.dialects.pairs $(if $(PAIRS),--count $(PAIRS)) $(if $(SEED),--seed $(SEED))
 

@@ -363,6 +363,8 @@ class Story:
         (record,) = [each for each in self.emulator.records() if each.record_id == record_id]
         assert record.status == HeldStatus.COMPLETED
         held = {each.file_id: each for each in self.emulator.files()}
+        wanted = {path for path in contents if not may_fail(self.dialect, path)}
+        assert receipts.keys() >= wanted, "files of the tree have neither a receipt nor a failure"
         for path, receipt in receipts.items():
             file = held.get(receipt.file_id)
             assert file is not None, f"{path}: is not stored"
