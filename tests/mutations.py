@@ -120,8 +120,8 @@ MUTATIONS = (
     Mutation(
         "a refused renewal says that the credentials are wrong",
         "resources/lease.py",
-        "if may_be_of_the_credentials(refusal) and not await self._credentials_work():",
-        "if may_be_of_the_credentials(refusal):",
+        "                if not await self._credentials_work():\n",
+        "                if True:\n",
         (LOCKS,),
     ),
     Mutation(

@@ -157,15 +157,18 @@ class Keeper:
     # --- the task ------------------------------------------------------------------------------
 
     async def keep(self, stop: Callable[[], None]) -> None:
-        """Renew the lock, and replace it when it is lost, until cancelled.
+        """Renew the lock, and replace it when it is lost, until cancelled or ended.
 
         :param stop: Called when it is lost for good.
         """
         try:
-            while True:
+            while self._end is None:
                 await self._until_due()
-                await self._tend()
+                if self._end is None:
+                    await self._tend()
         except LockLost as lost:
+            if self._end is not None:
+                return
             # who writes or waits hears of it first hand
             self.end(lost.reason, lost.__cause__)
             stop()
@@ -178,6 +181,7 @@ class Keeper:
         if self._end is not None:
             return
         self._end = reason, cause
+        self._summon()  # the task ends: a lock that was given back is neither renewed nor replaced
         self._stop_writes()
         self._held.set()
         self._answer()

@@ -15,6 +15,7 @@ from koodrive_async.errors import (
     ApiError,
     AuthenticationError,
     KooDriveError,
+    LockLost,
     LockRefused,
 )
 from koodrive_async.models import BackupLock, Module
@@ -172,7 +173,7 @@ class Locks:
             life=self._timeouts.lease,
             clock=self._clock,
             renew=self.renew,
-            take=partial(self._take, module),
+            take=partial(self._take_another, module, held),
             retake=retake,
             outage=self._outage,
         )
@@ -226,6 +227,14 @@ class Locks:
                 await self._give_back(lock_id, lost=True)
             raise
         return Grant(lock_id, asked_at)
+
+    async def _take_another(self, module: Module, held: list[Keeper]) -> Grant:
+        """Take a lock in the place of a lost one, unless the block was given up meanwhile."""
+        grant = await self._take(module)
+        if not held:
+            await self._see_through(partial(self._give_back, grant.lock_id))
+            raise LockLost(grant.lock_id, _ENDED)
+        return grant
 
     async def _take(self, module: Module) -> Grant:
         """Take a lock, waiting for whoever holds it as long as the settings say."""

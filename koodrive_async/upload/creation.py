@@ -228,11 +228,15 @@ class Creation:
             made of the wanted one.
         """
         file = self.file
-        for entry in await self._record.look(self._means.files, file.sha256, file.length):
+        entries = await self._record.look(self._means.files, file.sha256, file.length)
+        for entry in entries:
             is_this = entry.file_name == name if name else self._may_be(entry)
             if is_this and (found := self._taken(entry.file_id, entry.file_name)):
                 return found
-            if self.file.auto_rename is AutoRename.SKIP and await self._is_there(entry, file):
+        if file.auto_rename is not AutoRename.SKIP:
+            return None
+        for entry in entries:
+            if await self._is_there(entry, file):
                 return CreatedBackupFile(
                     file_id=entry.file_id, file_name=entry.file_name, exist=True
                 )
@@ -240,7 +244,9 @@ class Creation:
 
     async def _is_there(self, entry: BackupFile, file: NewBackupFile) -> bool:
         """Return whether the record has a complete file of this name and these bytes."""
-        return entry.file_name == file.file_name and await self._is_proven(entry.file_id)
+        if entry.file_name != file.file_name or not self._record.is_of_one_folder(file.file_name):
+            return False
+        return await self._is_proven(entry.file_id)
 
     def _taken(self, file_id: str, name: str | None) -> CreatedBackupFile | None:
         if not self._record.own(file_id):

@@ -654,9 +654,10 @@ class Delivery:
         if known := said or self._container_id:
             return known
         async with record.learning:
-            if record.container_id is None and not record.has_asked:
-                # once it is settled it is not asked for every file
-                record.container_id, record.has_asked = await space_of(self.means, file_id)
+            if record.container_id is None and record.may_ask:
+                # neither when it is settled nor after a failure is it asked for every file
+                record.container_id, is_settled = await space_of(self.means, file_id)
+                record.has_asked_for_space(is_settled=is_settled)
         return record.container_id
 
 

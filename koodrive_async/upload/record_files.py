@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter, defaultdict
 from hashlib import blake2b
 from itertools import chain, count
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from koodrive_async.resources import Files
 
 ROOT = "root"
+
+SPACE_PAUSE = 60.0
+"""Seconds after which the space is asked for again, where a call failed: not for every file."""
+
 _ANYWHERE = ""
 _LONGEST_EXTENSION = 100
 _SHORT, _LONG = 8, 16
@@ -39,7 +45,6 @@ class RecordFiles:
     :ivar knows_names: Whether what has not taken a name here has none.
     :ivar container_id: The space that files go to which name none, once it is known.
     :ivar learning: Held by the upload that is finding that out.
-    :ivar has_asked: Whether the answers to that are final.
     :ivar terms: On which terms the service takes files, as far as it was asked otherwise.
     :ivar takes_unnamed: Whether a file was created without its space being named.
     :ivar codes_of_else: Codes of refusals that naming the space has not changed since then.
@@ -59,7 +64,7 @@ class RecordFiles:
         self.knows_names: bool = not self.resumed or noted is not None
         self.container_id: str | None = None
         self.learning: anyio.Lock = anyio.Lock()
-        self.has_asked: bool = False
+        self._may_ask_at: float = 0.0
         self.terms: frozenset[str] = frozenset()
         self.takes_unnamed: bool = False
         self.codes_of_else: set[str] = set()
@@ -80,6 +85,20 @@ class RecordFiles:
             self._by_content[_content(file.sha256, file.size)].append(file.file_id)
             self._names[hash(file.file_name)] = _ANYWHERE
         self._names.update((hash(name), _ANYWHERE) for name in noted or ())
+
+    # --- the space ------------------------------------------------------------------------------
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether to ask for the space that files go to: not again soon after a failure."""
+        return time.monotonic() >= self._may_ask_at
+
+    def has_asked_for_space(self, *, is_settled: bool) -> None:
+        """Note that the space was asked for.
+
+        :param is_settled: The answers are final; otherwise a call failed for the moment.
+        """
+        self._may_ask_at = math.inf if is_settled else time.monotonic() + SPACE_PAUSE
 
     # --- names ---------------------------------------------------------------------------------
 

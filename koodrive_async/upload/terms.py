@@ -66,6 +66,8 @@ class Terms:
         self._refusal = self._refusal or refusal
         if self._terms == {NAMED} and self._record.takes_unnamed:
             self._record.codes_of_else.add(refusal.code)
+            # that the space was named is not what helps: later files need not name it
+            self._terms, self.container_id = frozenset(), None
         if self._may_name_space and refusal.code not in self._record.codes_of_else:
             self._may_name_space = False
             if self.container_id is None and (found := await space()) is not None:

@@ -200,7 +200,7 @@ def test_a_folder_that_cannot_be_looked_into_is_named_itself(invoke, tree, tmp_p
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "is_file", refuse)
+        patch.setattr(Path, "lstat", refuse)
         done = invoke("backup", tree, "--dry-run")
     assert (done.exit_code, done.stderr) == (1, f"error: {tree}: Permission denied\n")
     gone = tmp_path / "gone"

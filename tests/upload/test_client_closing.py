@@ -243,6 +243,27 @@ async def test_leaving_a_session_whose_task_has_ended_gives_its_lock_back(koodri
         assert koodrive_emulator.locks() == ()
 
 
+def keepers():
+    """Return the tasks that keep locks."""
+    return [task for task in asyncio.all_tasks() if task.get_name().endswith("Keeper.keep")]
+
+
+async def test_a_lock_that_was_given_back_is_neither_renewed_nor_replaced(koodrive_emulator):
+    async with connect(koodrive_emulator, timeouts=Timeouts(lease=0.9)) as drive:
+        device = await drive.devices.bind("machine")
+        session = drive.backup(device.device_id, Module.FOLDER)
+        await asyncio.create_task(session.__aenter__())
+        assert keepers()
+        with pytest.raises(ClientClosed, match="its lock was given back"):
+            await session.__aexit__(None, None, None)
+        async with asyncio.timeout(10):
+            while tasks := keepers():
+                await asyncio.wait(tasks)
+        assert koodrive_emulator.locks() == ()
+    assert koodrive_emulator.seen.count("locks.create") == 1
+    assert koodrive_emulator.locks() == ()
+
+
 async def test_a_session_is_left_in_the_task_that_has_entered_it(koodrive_emulator):
     async with connect(koodrive_emulator) as drive:
         device = await drive.devices.bind("machine")

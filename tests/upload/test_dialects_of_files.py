@@ -17,6 +17,7 @@ from koodrive_async import (
 )
 from koodrive_async.emulator import Dialect, Emulator, Fault
 from koodrive_async.testing import connect
+from koodrive_async.upload import record_files
 from tests.sample import sample
 
 pytestmark = pytest.mark.anyio
@@ -182,7 +183,11 @@ async def test_a_file_that_is_skipped_is_complete(tmp_path, same):
 
 
 @pytest.mark.parametrize("route", ["spaces.list", "spaces.get"])
-async def test_a_space_that_is_not_known_for_the_moment_is_asked_for_again(tmp_path, route):
+@pytest.mark.parametrize("pause", [0.0, 3600.0], ids=["later", "at once"])
+async def test_a_space_that_is_not_known_for_the_moment_is_asked_for_again(
+    tmp_path, route, monkeypatch, pause
+):
+    monkeypatch.setattr(record_files, "SPACE_PAUSE", pause)
     other = {"spaces.list": "v2", "spaces.get": "v1"}[route]
     with start(tmp_path, "container_in_answer=absent", f"space_calls={other}") as emulator:
         async with connect(emulator, retry=RetryPolicy(attempts=1)) as drive:
@@ -191,4 +196,7 @@ async def test_a_space_that_is_not_known_for_the_moment_is_asked_for_again(tmp_p
                 emulator.faults.add(Fault("error", route, status=503, times=1))
                 first = await session.upload(b"1", name="1")
                 second = await session.upload(b"2", name="2")
-    assert (first.container_id, second.container_id) == (None, emulator.container_id)
+        asked = emulator.seen.count(route)
+    known = None if pause else emulator.container_id
+    assert (first.container_id, second.container_id) == (None, known)
+    assert asked == (1 if pause else 2)
