@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from koodrive_async import (
     ApiError,
     AutoRename,
+    KooDriveError,
     Module,
     RetryPolicy,
     UploadFailure,
@@ -200,3 +202,34 @@ async def test_a_space_that_is_not_known_for_the_moment_is_asked_for_again(
     known = None if pause else emulator.container_id
     assert (first.container_id, second.container_id) == (None, known)
     assert asked == (1 if pause else 2)
+
+
+async def test_a_term_that_did_not_help_is_neither_said_nor_kept(tmp_path, caplog):
+    """A file was created without its space being named: a later refusal is not for that."""
+    with start(tmp_path, "description_limit=512") as emulator:
+        async with connect(emulator, retry=QUICK) as drive:
+            device = await drive.devices.bind("m")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                await session.upload(b"1", name="1")
+                receipt = await session.upload(b"2", name="2", description="d" * 900)
+                await session.upload(b"3", name="3")
+    assert len(receipt.stored_description or "") <= 512
+    assert caplog.text.count("refuses files unless") == 1
+    assert f"refuses files unless {SAID['description_limit=512']}" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["lost-answer", "reset"])
+async def test_a_file_of_another_folder_is_not_there_already(tmp_path, kind):
+    with start(tmp_path, "unique_names=folder") as emulator:
+        async with connect(emulator, retry=QUICK) as drive:
+            device = await drive.devices.bind("m")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                skip = AutoRename.SKIP
+                first = await session.upload(b"same", name="x", auto_rename=skip)
+                emulator.faults.add(Fault(kind, "files.create", times=1))
+                folder = "A" * 33
+                with contextlib.suppress(KooDriveError):  # there may be no such folder
+                    second = await session.upload(
+                        b"same", name="x", parent_folder=folder, auto_rename=skip
+                    )
+                    assert second.file_id != first.file_id
