@@ -30,6 +30,8 @@ TOOLS = (
     "blockbuster",
     "hypothesis",
     "import-linter",
+    "ipykernel",
+    "nbclient",
     "opentelemetry-sdk",
     "proxy.py",
     "pytest-randomly",
