@@ -68,6 +68,7 @@ class Creation:
     :ivar file: The file that is asked for; may be replaced after a refusal.
     :ivar has_found: Whether the file was there already, in an unknown state.
     :ivar has_it: Whether no other upload has the file that was created.
+    :ivar refusal: How the service refused the latest call to create it, if it did.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Creation:
         self.file: NewBackupFile = file
         self.has_found: bool = False
         self.has_it: bool = False
+        self.refusal: ApiError | None = None
         self._is_proven = is_proven
         self._on_name = on_name
         self._means = means
@@ -201,6 +203,8 @@ class Creation:
                 raise _LostError(error) from error
             record.answered(file.sha256, file.length)
             self._in_doubt = before
+            if isinstance(error, ApiError):
+                self.refusal = error
             raise
         record.answered(file.sha256, file.length)
         self._in_doubt = before

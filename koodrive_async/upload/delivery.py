@@ -184,9 +184,16 @@ class Delivery:
                     raise
             else:
                 break
-        if self._terms is not None:
+        if self._terms is not None and self._has_created:
             self._terms.keep()
         return outcome
+
+    @property
+    def _has_created(self) -> bool:
+        """Whether a call has created the file: one that was taken up proves no terms."""
+        if self._creation is None or self._creation.has_found or self.created is None:
+            return False
+        return not self.created.exist
 
     async def _after_flash(self, lease: Lease) -> ApiError | None:
         """Return the refusal to complete a flash upload of which no byte is seen to be stored."""
@@ -408,7 +415,9 @@ class Delivery:
 
     async def _asks_otherwise(self, refusal: ApiError) -> bool:
         """Change the request after a refusal that may be about it; return whether it changed."""
-        if self.created is not None or self._terms is None:
+        if self.created is not None or self._terms is None or self._creation is None:
+            return False
+        if self._creation.refusal is not refusal:  # another call was refused, such as a listing
             return False
         if not await self._terms.change(refusal, lambda: self._space_of(None)):
             return False

@@ -46,7 +46,7 @@ class RecordFiles:
     :ivar container_id: The space that files go to which name none, once it is known.
     :ivar learning: Held by the upload that is finding that out.
     :ivar terms: On which terms the service takes files, as far as it was asked otherwise.
-    :ivar takes_unnamed: Whether a file was created without its space being named.
+    :ivar takes_unnamed: Whether a call created a file without naming its space.
     :ivar codes_of_else: Codes of refusals that naming the space has not changed since then.
     :ivar trusts_flash: Whether a file is complete when the service has its bytes; None while that
         is not known.

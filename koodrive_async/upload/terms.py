@@ -83,7 +83,7 @@ class Terms:
         return False
 
     def keep(self) -> None:
-        """Note that the file was created on these terms."""
+        """Note that a call created the file on these terms; one that was found proves nothing."""
         if self._terms:
             for term in sorted(self._terms - self._record.terms):
                 logger.warning("the service refuses files unless %s: %s", term, self._refusal)

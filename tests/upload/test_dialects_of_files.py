@@ -218,6 +218,52 @@ async def test_a_term_that_did_not_help_is_neither_said_nor_kept(tmp_path, caplo
     assert f"refuses files unless {SAID['description_limit=512']}" in caplog.text
 
 
+@pytest.mark.parametrize("listed", ["complete", "lost"])
+async def test_a_file_that_was_only_found_does_not_prove_that_spaces_need_no_name(tmp_path, listed):
+    """A file that an earlier run, or a lost call, created proves nothing of what a call needs."""
+    settings = ("description_limit=512", "container_in_request=required", "unfinished_files=listed")
+    first = UploadItem(source=b"first", name="first", description="first")
+    with start(tmp_path, *settings) as emulator:
+        async with connect(emulator, retry=QUICK) as drive:
+            device = await drive.devices.bind("m")
+            session = drive.backup(device.device_id, Module.FOLDER)
+
+            async def end_early():
+                async with session:
+                    if listed == "lost":
+                        emulator.faults.add(Fault("error", "part.put", status=403))
+                    outcomes = [each async for each in session.upload_many([first])]
+                    assert isinstance(outcomes[0], UploadFailure) == (listed == "lost")
+                    raise RuntimeError
+
+            with pytest.raises(RuntimeError):
+                await end_early()
+            emulator.faults.clear()
+            record_id = session.record.record_id
+            async with drive.backup(device.device_id, Module.FOLDER, resume=record_id) as session:
+                found = await session.upload(b"first", name="first", description="first")
+                receipt = await session.upload(b"1", name="1", description=LONG)
+                other = await session.upload(b"2", name="2")
+        held = {file.file_id for file in emulator.files() if file.completed}
+    assert held == {found.file_id, receipt.file_id, other.file_id}
+
+
+async def test_a_refused_listing_is_not_taken_for_a_refusal_of_the_file(tmp_path):
+    with start(tmp_path) as emulator:
+        async with connect(emulator, retry=QUICK) as drive:
+            device = await drive.devices.bind("m")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                emulator.faults.add(
+                    Fault("lost-answer", "files.create", times=1),
+                    Fault("error", "files.list", status=400, code="13000102"),
+                )
+                with pytest.raises(ApiError, match="13000102"):
+                    await session.upload(b"1", name="1", description="d" * 900)
+                emulator.faults.clear()
+        assert emulator.seen.count("files.create") == 1
+        assert emulator.seen.count("spaces.list") == 0
+
+
 @pytest.mark.parametrize("kind", ["lost-answer", "reset"])
 async def test_a_file_of_another_folder_is_not_there_already(tmp_path, kind):
     with start(tmp_path, "unique_names=folder") as emulator:
