@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -14,6 +15,11 @@ pytest_plugins = ["koodrive_async.testing.fixtures"]
 
 # The choice is made once in a process: before a test sets the variable that forces it for another.
 backend()
+
+# Every client reads the certificates of all authorities it trusts. The system's are some 150, which
+# takes longer than most tests do; one is enough where no server has a certificate of theirs.
+AUTHORITIES = os.environ.get("SSL_CERT_FILE")
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
 
 
 @pytest.fixture
@@ -29,6 +35,15 @@ def blocking_calls_fail():
     """
     with blockbuster_ctx("koodrive_async", excluded_modules=["koodrive_async.emulator"]) as fence:
         yield fence
+
+
+@pytest.fixture
+def systems_authorities(monkeypatch):
+    """Trust the authorities that the system does, or whoever runs the tests."""
+    if AUTHORITIES is None:
+        monkeypatch.delenv("SSL_CERT_FILE")
+    else:
+        monkeypatch.setenv("SSL_CERT_FILE", AUTHORITIES)
 
 
 @pytest.fixture(autouse=True)

@@ -135,6 +135,7 @@ def test_the_demo_runs_from_an_installed_source_archive(built, tmp_path):
 
 
 @pytest.mark.index
+@pytest.mark.usefixtures("systems_authorities")
 def test_the_demo_runs_from_a_wheel_whose_dependencies_come_from_an_index(built, tmp_path):
     python = environment(tmp_path, lent=())
     told = {name: os.environ[name] for name in os.environ if name.startswith("PIP_")}

@@ -74,10 +74,10 @@ class Store:
         try:
             # Exclusive: a second emulator on the same directory is refused instead of mixing in.
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            # The state must survive the process, not a power cut: nothing waits for the disk.
+            self._connection.execute("PRAGMA synchronous = OFF")
             self._connection.execute("PRAGMA journal_mode = WAL")
-            # The state must survive the process; that it may lag after a power cut is fine here.
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.executescript(SCHEMA)
+            self._connection.executescript(f"BEGIN;{SCHEMA}COMMIT;")
             self._add_column("locks", "session TEXT NOT NULL DEFAULT ''")
         except sqlite3.DatabaseError as error:
             self._connection.close()

@@ -382,6 +382,13 @@ async def test_a_variable_that_names_no_certificates_is_an_error(
     assert str(place) in str(refusal.value)
 
 
+async def test_without_a_word_of_the_environment_the_systems_authorities_are_trusted(monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    trusted = (await tls_contexts(None)).interface
+    assert trusted.cert_store_stats() == ssl.create_default_context().cert_store_stats()
+    assert trusted.verify_mode == ssl.CERT_REQUIRED
+
+
 async def test_one_folder_of_several_is_enough(monkeypatch, tmp_path, secure_emulator, ca_file):
     monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path / 'gone'}{os.pathsep}{tmp_path}")
     monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
