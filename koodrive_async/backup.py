@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -28,10 +27,11 @@ from koodrive_async.upload import (
     tree_items,
 )
 from koodrive_async.upload.batch import Batches, Left, check_sources
-from koodrive_async.upload.paths import os_path
+from koodrive_async.upload.paths import absolute, os_path
 from koodrive_async.upload.timeline import draw_session
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
@@ -423,7 +423,7 @@ class BackupSession:
         root: str | None = None
         if self._root is not None:
             named = os_path("root", self._root)
-            root = await in_thread(lambda: os.path.abspath(named))  # noqa: PTH100 - links stay
+            root = await in_thread(absolute, named)
         return Order(
             device_id=self._device_id,
             module=self._module,

@@ -49,7 +49,7 @@ from koodrive_async.transport.retry import Attempts, RetryBudget
 from koodrive_async.transport.tls import tls_contexts
 from koodrive_async.unfinished import left_behind
 from koodrive_async.upload import Journal, Uploader, default_path
-from koodrive_async.upload.paths import os_path
+from koodrive_async.upload.paths import absolute, os_path
 
 if TYPE_CHECKING:
     import ssl
@@ -437,8 +437,7 @@ class KooDrive:
     ) -> AsyncGenerator[BackupRecord, None]:
         place = None if root is None else os_path("root", root)
         if place is not None:
-            named = place
-            place = await in_thread(lambda: os.path.abspath(named))  # noqa: PTH100 - links stay
+            place = await in_thread(absolute, place)
         return left_behind(
             self.records,
             self._uploader.means.journal,

@@ -18,6 +18,7 @@ from anyio import CapacityLimiter, to_thread
 
 from koodrive_async.cli.wording import reason
 from koodrive_async.errors import InvalidArgument
+from koodrive_async.os_errors import naming
 from koodrive_async.upload.paths import path_from_text
 from koodrive_async.upload.target import Target
 
@@ -193,10 +194,15 @@ class _Download:
                 async for chunk in response.content.iter_chunked(_CHUNK):
                     size += len(chunk)
                     self._check_size(size, at_its_end=False)
-                    await to_thread.run_sync(_keep, file, digest, chunk)
+                    await to_thread.run_sync(self._keep, file, digest, chunk)
                     self._meter.done += len(chunk)
         self._check_size(size, at_its_end=True)
         return digest.hexdigest(), size
+
+    def _keep(self, file: BinaryIO, digest: hashlib._Hash, chunk: bytes) -> None:
+        with naming(self._target):
+            file.write(chunk)
+        digest.update(chunk)
 
     def _check_size(self, size: int, *, at_its_end: bool) -> None:
         announced = self._file.size
@@ -222,11 +228,9 @@ async def _opened(target: Path) -> AsyncIterator[BinaryIO]:
             await to_thread.run_sync(_discard, file, target)
 
 
-def _keep(file: BinaryIO, digest: hashlib._Hash, chunk: bytes) -> None:
-    file.write(chunk)
-    digest.update(chunk)
-
-
 def _discard(file: BinaryIO, target: Path) -> None:
-    file.close()
-    target.unlink()
+    try:
+        with naming(target):
+            file.close()  # what is buffered is written then
+    finally:
+        target.unlink()

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from koodrive_async.os_errors import naming
+
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """What others than the owner may do, in a mode."""
 
@@ -43,7 +45,7 @@ def replace_file(file: Path, text: str) -> None:
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     new = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as opened:
+        with naming(file), os.fdopen(descriptor, "w", encoding="utf-8", newline="") as opened:
             opened.write(text)
             opened.flush()
             os.fsync(opened.fileno())

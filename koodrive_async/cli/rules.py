@@ -14,6 +14,7 @@ import click
 
 from koodrive_async.cli.wording import count_text, printable
 from koodrive_async.errors import ConfigurationError
+from koodrive_async.os_errors import naming
 from koodrive_async.upload.tree import LeftOut
 
 if TYPE_CHECKING:
@@ -241,7 +242,8 @@ def _text_of(file: Path) -> str:
 
     :raises click.UsageError: It is no text in UTF-8, nor in UTF-16 or UTF-32 with its mark.
     """
-    content = file.read_bytes()
+    with naming(file):
+        content = file.read_bytes()
     # the mark of UTF-32 begins with that of UTF-16
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:

@@ -63,12 +63,18 @@ def fingerprint(
     :raises ValueError: also if the path has a NUL, or the file object is closed.
     :raises TypeError: if the file is neither a path nor a binary file object.
     :raises OSError: as opening and reading raise it: ``FileNotFoundError``,
-        ``IsADirectoryError``, ``PermissionError``.
+        ``IsADirectoryError``, ``PermissionError``; with the path, where one was given.
     """
     fingerprinter = Fingerprinter(grid)
     if isinstance(file, (str, os.PathLike)):
-        with Path(file).open("rb", buffering=0) as opened:
-            fingerprinter.read_from(opened, checkpoint)
+        try:
+            with Path(file).open("rb", buffering=0) as opened:
+                fingerprinter.read_from(opened, checkpoint)
+        except OSError as error:
+            # reading has only a descriptor; without a number the path would replace the text
+            if error.filename is None and error.errno is not None:
+                error.filename = os.fspath(file)
+            raise
     else:
         fingerprinter.read_from(file, checkpoint)
     return fingerprinter.finish()

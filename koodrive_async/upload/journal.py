@@ -81,6 +81,14 @@ def default_path() -> Path | None:
     return folder / "journal.db"
 
 
+def _absolute(path: Path) -> Path | None:
+    try:
+        return path.absolute()
+    except OSError as error:  # it is relative, and the working folder was removed
+        _log.warning("going on without the journal %s: %s", path, error)
+        return None
+
+
 class Journal:
     """What was begun and how far it got, in a file that outlives the process.
 
@@ -96,7 +104,7 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        self._path = None if path is None else Path(path).absolute()
+        self._path = None if path is None else _absolute(Path(path))
         self._thread: JournalThread | None = None
 
     @classmethod

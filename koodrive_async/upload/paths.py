@@ -22,6 +22,7 @@ import os
 import re
 
 from koodrive_async.errors import InvalidArgument
+from koodrive_async.os_errors import naming
 
 _ESCAPE = re.compile(rb"\\(?:\\|x([89a-f][0-9a-f]))?")
 """A backslash and what may follow it: another one, or two digits of a byte that is not ASCII."""
@@ -69,6 +70,15 @@ def os_path(name: str, value: object) -> str:
     if "\0" in path:
         raise InvalidArgument(f"{name}: a path has no NUL")
     return path
+
+
+def absolute(path: str) -> str:
+    """Return an absolute path, in which links stay as they are; it asks the system.
+
+    :raises OSError: The path is relative, and the working folder was removed.
+    """
+    with naming(path):
+        return os.path.abspath(path)  # noqa: PTH100 - resolving would follow links
 
 
 def path_from_text(text: str) -> str:

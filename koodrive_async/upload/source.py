@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import (
     AbstractContextManager,
     ExitStack,
@@ -24,6 +25,7 @@ import attrs
 from koodrive_async.descriptors import open_one, when_one_is_free
 from koodrive_async.errors import ClientClosed, SourceChanged
 from koodrive_async.hashing import Fingerprint
+from koodrive_async.os_errors import name_file, naming
 from koodrive_async.resources.files import check_length
 from koodrive_async.upload.folders import check_kind
 from koodrive_async.upload.journal import FileIdentity
@@ -266,6 +268,13 @@ class FileContent:
         :raises OSError: It is missing, not a regular file, or may not be read.
         :raises SourceChanged: It was written to while it was read.
         """
+        try:
+            self._open_and_keep()
+        except OSError as error:
+            name_file(error, self.path)
+            raise
+
+    def _open_and_keep(self) -> None:
         descriptor = self._open()
         try:
             status = os.fstat(descriptor)
@@ -322,14 +331,15 @@ class FileContent:
 
     def start_at(self, offset: int) -> None:
         """Hash from there: what is before it has been hashed by an earlier run."""
-        self._file.seek(offset)
+        with naming(self.path):
+            self._file.seek(offset)
 
     def hash_some(self, fingerprinter: Fingerprinter, limit: int, checkpoint: Checkpoint) -> int:
         """Hash up to ``limit`` more bytes.
 
         :raises SourceChanged: The file is not what it was, found at its end.
         """
-        with _naming(self.path):
+        with naming(self.path):
             seen = fingerprinter.read_from(self._file, checkpoint, limit=limit)
         if seen < limit:
             self.check_unchanged()
@@ -344,7 +354,7 @@ class FileContent:
         """
         if self._kept is not None:
             return memoryview(self._kept)[offset : offset + length]
-        with _naming(self.path):
+        with naming(self.path):
             data = self._read_at(offset, length)
         if data:
             return data
@@ -369,27 +379,9 @@ class FileContent:
 
     def close(self) -> None:
         """Close the file, if it was opened, and give its memory back."""
-        self._closers.close()
+        with naming(self.path):
+            self._closers.close()
         self._kept = None
-
-
-@contextlib.contextmanager
-def _naming(path: str | None, remark: str | None = None) -> Iterator[None]:
-    """Put the path into an error of the system that comes without one, as reading does.
-
-    :param remark: The purpose of the path, for the message.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:
-            raise
-        if remark is not None:
-            error.strerror = f"{error.strerror} ({remark})"
-            error.filename = path
-        elif error.filename is None:
-            error.filename = path
-        raise
 
 
 class SpooledContent:
@@ -424,16 +416,18 @@ class SpooledContent:
                 written += self._file.write(rest[written:]) or 0
 
     def _naming_the_folder(self) -> AbstractContextManager[None]:
-        return _naming(self._folder, "streams are kept there until they are sent, see TMPDIR")
+        return naming(self._folder, "streams are kept there until they are sent, see TMPDIR")
 
     def rewind(self) -> None:
         """Be read from the start: all has been written."""
-        self._file.seek(0)
-        self._size = os.fstat(self._file.fileno()).st_size
+        with self._naming_the_folder():
+            self._file.seek(0)
+            self._size = os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         """Close the file, which is gone with that."""
-        self._closers.close()
+        with self._naming_the_folder():
+            self._closers.close()
 
     @property
     def size(self) -> int:
@@ -447,11 +441,19 @@ class SpooledContent:
 
     def hash_some(self, fingerprinter: Fingerprinter, limit: int, checkpoint: Checkpoint) -> int:
         """Hash up to ``limit`` more bytes."""
-        return fingerprinter.read_from(self._file, checkpoint, limit=limit)
+        with self._naming_the_folder():
+            return fingerprinter.read_from(self._file, checkpoint, limit=limit)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from ``offset``."""
-        return self._read_at(offset, length)
+        """Return up to ``length`` bytes from ``offset``, and at least one.
+
+        :raises OSError: The disk fails, or has lost bytes; the folder is in the error.
+        """
+        with self._naming_the_folder():
+            data = self._read_at(offset, length)
+            if not data:
+                raise OSError(errno.EIO, f"no bytes at offset {offset} of a temporary file")
+            return data
 
     def check_unchanged(self) -> None:
         """Nobody else can reach a temporary file."""

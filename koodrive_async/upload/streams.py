@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import io
 import os
 import ssl
 from collections.abc import (
@@ -24,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 import anyio
 
 from koodrive_async.errors import InvalidArgument
+from koodrive_async.os_errors import name_file
 from koodrive_async.threads import AbandonableThread
 
 T = TypeVar("T")
@@ -189,11 +191,28 @@ async def _called(source: object, read: _Read, call: Callable[[int], Awaitable[o
             raise
         stop_name = type(error.__cause__).__name__
         raise InvalidArgument(f"{name}() of a source raised {stop_name}") from error
-    except ValueError as error:
-        if getattr(source, "closed", False) is True:
-            raise InvalidArgument(f"a source must be open: {error}") from error
+    except (OSError, ValueError) as error:
+        _check_usable(source, error)
         raise
     return _NotReady(anyio.wait_readable) if chunk is None else chunk
+
+
+def _check_usable(source: object, error: OSError | ValueError) -> None:
+    """Put the path of a file into its error, unless the file cannot be read at all.
+
+    :raises InvalidArgument: It is closed, or open for writing alone.
+    """
+    if isinstance(error, io.UnsupportedOperation):
+        raise InvalidArgument(f"a source must be open for reading: {error}") from error
+    if isinstance(error, OSError):
+        name_file(error, _path_of(source))
+    elif getattr(source, "closed", False) is True:
+        raise InvalidArgument(f"a source must be open: {error}") from error
+
+
+def _path_of(source: object) -> str | None:
+    name = getattr(source, "name", None)  # of a file opened from a descriptor it is the number
+    return name if isinstance(name, str) else None
 
 
 class _NotReady:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
@@ -17,13 +18,13 @@ from koodrive_async.errors import InvalidArgument, SourceChanged
 from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
 from koodrive_async.sequences import check_many
 from koodrive_async.threads import in_thread
-from koodrive_async.upload.folders import FoundFile, TreeFolders
+from koodrive_async.upload.folders import HAS_OPENAT, FoundFile, TreeFolders
 from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.paths import os_path, path_text
 from koodrive_async.upload.receipt import UploadFailure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     from koodrive_async.upload.folders import Parts
 
@@ -167,7 +168,7 @@ class _Walk:
         :raises SourceChanged: The folder has become a link.
         """
         found = _Listing([], [])
-        with self.tree.opened(folder) as there, os.scandir(there) as entries:
+        with self.tree.opened(folder) as there, self._naming(folder), os.scandir(there) as entries:
             for entry in entries:
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if not self._takes(folder, entry.name, is_folder=is_folder):
@@ -181,6 +182,20 @@ class _Walk:
         found.files.sort()
         found.folders.sort()
         return found
+
+    @contextmanager
+    def _naming(self, folder: Parts) -> Iterator[None]:
+        """Put the path of a folder into an error of listing it, which has its descriptor instead.
+
+        Of a file in it the error has the name alone.
+        """
+        try:
+            yield
+        except OSError as error:
+            inside = error.filename if isinstance(error.filename, str) else ""
+            if HAS_OPENAT and os.sep not in inside and error.errno is not None:
+                error.filename = self.tree.path((*folder, inside) if inside else folder)
+            raise
 
     def _leave(self, folder: Parts, entry: os.DirEntry[str], why: LeftOut) -> None:
         self.left_out[why] += 1

@@ -94,6 +94,14 @@ async def test_what_is_as_announced_comes(service, folder):
     assert found.received == (PROMISED["sha256"], len(CONTENT))
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a full disk at hand")  # noqa: PTH110
+async def test_a_full_disk_here_is_named(service, folder):
+    (folder / "download-1").symlink_to("/dev/full")
+    found = await fetch(service, folder)
+    assert found.received is None
+    assert f"{folder / 'download-1'}: No space left on device" in found.problem
+
+
 @pytest.mark.parametrize("path", LEADS_OUT, ids=ascii)
 @pytest.mark.parametrize("field", ["description", "fileName"])
 async def test_a_path_that_leads_out_is_refused(service, folder, field, path):
