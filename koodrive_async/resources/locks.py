@@ -87,14 +87,19 @@ class Locks:
             repeatable=True,
             urgent=True,
         )
-        try:
-            return await self._http.send(call, entity(BackupLock))
-        except ApiError as refusal:
-            if not may_be_of_the_lock(refusal):
-                raise
-            if may_be_of_the_credentials(refusal) and not await self._credentials_work():
-                raise as_kind(AuthenticationError, refusal) from refusal
-            raise _lock_refused(refusal) from refusal
+        while True:
+            replaced = self._http.tokens_replaced
+            try:
+                return await self._http.send(call, entity(BackupLock))
+            except ApiError as refusal:
+                if not may_be_of_the_lock(refusal):
+                    raise
+                if may_be_of_the_credentials(refusal):
+                    if not await self._credentials_work():
+                        raise as_kind(AuthenticationError, refusal) from refusal
+                    if self._http.tokens_replaced != replaced:
+                        continue  # the refusal was for the token, which the check has replaced
+                raise _lock_refused(refusal) from refusal
 
     async def renew(self, lock_id: str) -> None:
         """Set a lock's life back to 10 minutes (page ``renewalBackupLock``).
@@ -111,7 +116,13 @@ class Locks:
         """Find out whether a refusal was for the credentials: a call without a lock shows it."""
         try:
             await self._http.send(
-                Call(method="GET", path=path("backup", "device"), repeatable=True), nothing
+                Call(
+                    method="GET",
+                    path=path("backup", "device"),
+                    repeatable=True,
+                    checks_credentials=True,
+                ),
+                nothing,
             )
         except ApiError as refusal:
             if passes(refusal):

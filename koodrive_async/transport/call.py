@@ -75,6 +75,8 @@ class Call:
     :param headers: Further headers.
     :param completes: True for the call after which the service merges and checks all parts.
     :param secret: True where tokens or passwords stand in the body, or in that of the answer.
+    :param checks_credentials: True for the call whose refusal means the credentials and nothing
+        else, so that another token is asked for each time.
     :param urgent: True for a call that must not wait behind others, neither for a rate limit nor
         for a connection.
     """
@@ -90,6 +92,7 @@ class Call:
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     completes: bool = False
     secret: bool = False
+    checks_credentials: bool = False
     urgent: bool = False
 
     def __attrs_post_init__(self) -> None:

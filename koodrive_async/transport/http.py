@@ -228,7 +228,13 @@ class InterfaceHttp:
                 attempts.succeeded()
                 if renewed:  # the refusal was for the token
                     self._door.doubted_at = None
+                    self._door.replaced += 1
                 return result
+
+    @property
+    def tokens_replaced(self) -> int:
+        """How often a call was refused with one token and accepted with the next."""
+        return self._door.replaced
 
     @staticmethod
     def _is_in_doubt(error: ApiError | TransportError) -> bool:
@@ -245,12 +251,16 @@ class InterfaceHttp:
 
         A refusal that may mean something else asks only now and then, or every write under a lost
         lock, refused with 403, would have the token renewed. In between it takes what another call
-        has got meanwhile.
+        has got meanwhile. The call that checks the credentials means nothing else, and always asks.
         """
         if isinstance(refusal, AuthenticationError):
             return await self._credential(call, refused=credential)
         now, doubted_at = self._clock.time(), self._door.doubted_at
-        asks = doubted_at is None or not 0 <= now - doubted_at < _DOUBT_EVERY
+        asks = (
+            call.checks_credentials
+            or doubted_at is None
+            or not 0 <= now - doubted_at < _DOUBT_EVERY
+        )
         if asks:
             self._door.doubted_at = now
         try:
@@ -386,6 +396,7 @@ class _Door:
     sessions: Sessions | None = None
     home: Home | None = None
     doubted_at: float | None = None
+    replaced: int = 0
     chance: random.Random
     locked: set[str]
     """Kinds of calls that want the lock, though not every page says so."""

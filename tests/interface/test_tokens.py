@@ -191,6 +191,31 @@ async def test_a_token_that_was_in_doubt_and_worked_is_doubted_again(scripted, f
     assert provider.asked == 3
 
 
+async def test_a_token_that_runs_out_soon_after_a_doubt_is_replaced_before_a_lock_is_blamed(
+    scripted, fake_clock
+):
+    refusal = answer({"code": 13000101, "msg": "no"}, 400)
+    good = ["two"]
+
+    def reply(request):
+        if request.headers["Authorization"] not in good or "/record/" in request.path:
+            return refusal
+        return (
+            answer({"code": 0, "data": {"lockId": LOCK}}) if request.method == "POST" else answer()
+        )
+
+    scripted.otherwise = reply
+    provider = Provider("one", "two", "three")
+    async with client_of(scripted, auth=BearerToken(provider), clock=fake_clock) as client:
+        with pytest.raises(InvalidRequest):  # after a doubt, as for a lock that was lost
+            await client.records.get("1")
+        good[:] = ["three"]
+
+        assert (await client.locks.create(Module.FOLDER)).lock_id == LOCK
+
+    assert provider.asked == 3
+
+
 async def test_a_token_function_that_fails_hides_no_refusal_that_may_mean_something_else(scripted):
     asked = []
 
