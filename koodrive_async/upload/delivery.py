@@ -148,6 +148,7 @@ class Delivery:
         self.made = self.sent = time.perf_counter()
         if outcome == "uploaded":
             outcome = await self._deliver(lease)
+        self.means.edition.stored(self.fingerprint)
         if self._number is not None:
             self.means.journal.completed(
                 self._number,
@@ -276,13 +277,33 @@ class Delivery:
         except ApiError as refusal:
             if passes(refusal):
                 raise
-            return False
+            return await self._begin_as_a_whole()
         except InvalidArgument:  # it has no parts
             return False
+        self._begin_with(parts)
+        return True
+
+    async def _begin_as_a_whole(self) -> bool:
+        """Begin again with the same file in one part, if the service has a URL for that."""
+        whole = as_a_whole(self.plan)
+        if len(whole) == len(self.plan):
+            return False
+        announced = _announcement(whole, self.fingerprint)
+        try:
+            parts = await self.means.files.part_urls(self.file_id, announced)
+        except ApiError as refusal:
+            if passes(refusal):
+                raise
+            return False
+        self.means.edition.parts_are_one(self.name)
+        self.plan, self._announced = whole, announced
+        self._begin_with(parts)
+        return True
+
+    def _begin_with(self, parts: tuple[MultiPartInfo, ...]) -> None:
         assert self.created is not None  # noqa: S101 - tells the type checker
         self._forget_parts()
         self._created_as(attrs.evolve(self.created, multi_parts=parts), self.means.clock.time())
-        return True
 
     async def _is_complete(self) -> bool:
         return await self._completeness.is_proven(self.file_id)
@@ -352,7 +373,10 @@ class Delivery:
             if created.exist and not await self._completeness.is_proven(self._id_of(created)):
                 created = await self._instead_of(created)
             self._is_taken_up = self._creation.has_found
+            if not self._is_taken_up:
+                self.means.edition.created(self.name, self.fingerprint, created)
             if _is_one_part_of(created, self.plan):
+                self.means.edition.parts_are_one(self.name)
                 self.plan = as_a_whole(self.plan)
                 self._announced = await self._announcement()
             self._created_as(created, asked_at)
@@ -557,6 +581,17 @@ class Delivery:
     # --- sending -------------------------------------------------------------------------------
 
     async def _send(self) -> None:
+        try:
+            await self._send_parts()
+        except ApiError as refusal:
+            # an edition without multipart may show that by the first URL that it refuses
+            if self._etags or passes(refusal) or not may_be_of_the_lock(refusal):
+                raise
+            if not await self._begin_as_a_whole():
+                raise
+            await self._send_parts()
+
+    async def _send_parts(self) -> None:
         assert self._urls is not None  # noqa: S101 - tells the type checker
         sending = PartsUpload(
             self.means,

@@ -15,6 +15,7 @@ from koodrive_async.transport.outage import Outage
 from koodrive_async.transport.retry import Attempts
 from koodrive_async.upload.adaptive import AdaptiveLimit, FixedLimit
 from koodrive_async.upload.budget import MemoryBudget, Shares
+from koodrive_async.upload.edition import Edition
 from koodrive_async.upload.hash_pool import HashPool
 from koodrive_async.upload.lane import ThreadLane
 from koodrive_async.upload.proof import StoredBytes
@@ -62,6 +63,7 @@ class Means:
     :ivar journal: What later runs should know.
     :ivar instruments: What all of it tells of itself with.
     :ivar stored: Reads stored bytes, to prove that files are complete.
+    :ivar edition: Says once what the service turns out not to offer.
     :ivar verify: Whether each part is hashed once more while it is sent.
     """
 
@@ -83,6 +85,7 @@ class Means:
     places: Places
     sender: PartSender
     stored: StoredBytes
+    edition: Edition
     limit: ConnectionLimit
     connections: FairSlots
 
@@ -143,6 +146,7 @@ class Means:
                 threads, tls, timeouts, pace, now=service_time.now, dialer=dialer, plain=plain
             ),
             stored=StoredBytes(short_work, tls, dialer or Dialer(), timeouts),
+            edition=Edition(),
             limit=limit,
             connections=FairSlots(lambda: limit.limit, express=express),
         )

@@ -48,13 +48,15 @@ class Terms:
         self._record = record
         self._wished = plan, item.description
         self._terms: frozenset[str] = frozenset()
+        self._tried: set[frozenset[str]] = set()
         self._others: Iterator[frozenset[str]] | None = None
         self._refusal: ApiError | None = None
+        self._item_space = item.container_id
         self._may_name_space = item.container_id is None
+        self._space: str | None = None
         if apply and record.terms:
+            self._space = record.container_id if self._may_name_space else None
             self._set(record.terms)
-            if NAMED in record.terms and self._may_name_space:
-                self.container_id = record.container_id
 
     async def change(self, refusal: ApiError, space: Callable[[], Awaitable[str | None]]) -> bool:
         """Ask otherwise after a refusal; return False when there is no other way.
@@ -64,20 +66,19 @@ class Terms:
         if not may_be_of_the_lock(refusal):
             return False
         self._refusal = self._refusal or refusal
+        self._tried.add(self._terms)
         if self._terms == {NAMED} and self._record.takes_unnamed:
             self._record.codes_of_else.add(refusal.code)
-            # that the space was named is not what helps: later files need not name it
-            self._terms, self.container_id = frozenset(), None
         if self._may_name_space and refusal.code not in self._record.codes_of_else:
             self._may_name_space = False
             if self.container_id is None and (found := await space()) is not None:
-                self.container_id = found
-                self._terms |= {NAMED}
+                self._space = found
+                self._set(self._terms | {NAMED})
                 return True
         if self._others is None:
             self._others = self._alternatives()
         for terms in self._others:
-            if terms != self._terms - {NAMED}:
+            if terms not in self._tried:
                 self._set(terms)
                 return True
         return False
@@ -102,9 +103,15 @@ class Terms:
             )
             if is_possible
         ]
-        yield from (frozenset({term}) for term in possible)
+        others = [frozenset({term}) for term in possible]
         if len(possible) > 1:
-            yield frozenset(possible)
+            others.append(frozenset(possible))
+        may_be_named = self._space is not None and not self._record.takes_unnamed
+        # a name of the space that did not help by itself is left out before more terms have it
+        if not may_be_named or NAMED not in self._record.terms:
+            yield from others
+        if may_be_named:
+            yield from (other | {NAMED} for other in others)
 
     def _set(self, terms: frozenset[str]) -> None:
         self.plan, self.description = self._wished
@@ -114,7 +121,9 @@ class Terms:
             self.plan = as_a_whole(self.plan)
         if SHORT in terms and len(self.description or "") > MAX_DESCRIPTION:
             self.description = shortened(self.description or "")
-        self._terms = terms | (self._terms & {NAMED})
+        if self._item_space is None:
+            self.container_id = self._space if NAMED in terms else None
+        self._terms = terms
 
 
 def as_a_whole(plan: Plan) -> Plan:

@@ -44,8 +44,10 @@ from koodrive_async import (
 from koodrive_async.emulator import Dialect, Emulator, Fault, HeldStatus
 from koodrive_async.testing import connect
 from koodrive_async.upload import plan
+from tests.sample import sample
 
-PART = 64 * 1024
+PART = 1024 * 1024  # the least that a plan of the client has
+PARTS = 3
 LONG_FOLDER = "/".join(["a folder with a name that is long, since paths have no limit" * 3] * 4)
 CONTENTS = {
     "empty.txt": b"",
@@ -54,7 +56,7 @@ CONTENTS = {
     "small/same as two.txt": b"two, of a few more bytes than eight",
     "other/one.txt": b"another one",
     f"{LONG_FOLDER}/deep.txt": b"deep in the tree",
-    "large.bin": bytes(range(256)) * (5 * PART // 256) + b"and a rest",
+    "large.bin": sample((PARTS - 1) * PART + 10),
 }
 CHANGED = {
     **CONTENTS,
@@ -168,6 +170,7 @@ async def play(folder, dialect, certificates=None):
     """
     folder.mkdir()
     with patch.object(plan, "DEFAULT_PART_SIZE", PART), absolute_names_resolve():
+        assert len(plan.plan_parts(len(CONTENTS["large.bin"]))) == PARTS
         await Story(folder, dialect, certificates).tell()
     shutil.rmtree(folder)
 
