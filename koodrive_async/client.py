@@ -48,7 +48,7 @@ from koodrive_async.transport.proxy import Proxies
 from koodrive_async.transport.retry import Attempts, RetryBudget
 from koodrive_async.transport.tls import tls_contexts
 from koodrive_async.unfinished import left_behind
-from koodrive_async.upload import Journal, Uploader, default_path
+from koodrive_async.upload import Journal, LockNotes, Uploader, default_path
 from koodrive_async.upload.paths import absolute, os_path
 
 if TYPE_CHECKING:
@@ -173,7 +173,15 @@ class KooDrive:
         self.scopes: Scopes = Scopes(self._http)
         self._blocks = OpenBlocks(self.timeouts.cleanup)
         outage_of_lock = self.retry.outage if self.retry.attempts > 1 else 0.0
-        self.locks: Locks = Locks(self._http, clock, self.timeouts, self._blocks, outage_of_lock)
+        self._lock_notes = LockNotes(self._account)
+        self.locks: Locks = Locks(
+            self._http,
+            clock,
+            self.timeouts,
+            blocks=self._blocks,
+            notes=self._lock_notes,
+            outage=outage_of_lock,
+        )
         self.records: Records = Records(self._http, attempts)
         self.files: Files = Files(self._http)
         self.spaces: Spaces = Spaces(self._http)
@@ -284,7 +292,8 @@ class KooDrive:
             sessions = Sessions(calls, tls.interface, self._dialer)
             stack.push_async_callback(sessions.aclose)
             self._http.use(sessions)
-            self._uploader.open(tls.parts, await self._open_journal(), told, descriptors)
+            self._lock_notes.journal = journal = await self._open_journal()
+            self._uploader.open(tls.parts, journal, told, descriptors)
             self._open = stack.pop_all()
         if self._closing is not None:
             await until_done(asyncio.create_task(self._close()))

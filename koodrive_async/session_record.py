@@ -134,13 +134,17 @@ class SessionRecord:
         """
         record_id = self._order.resume
         if record_id is None:
-            # a run that was killed has left its lock, which would be in the way for ten minutes
-            return await self._journal.take_lock(self._order.account, self._order.module.value)
+            return None
         saved = await self._journal.record(self._order.account, record_id)
         is_new = await self._journal.begin(saved or self._saved(record_id, None, boot=""))
         self._noted, self._is_unproven = record_id, is_new
         self._knows_names = bool(saved and self._boot and saved.notes == self._boot)
-        return None if saved is None else saved.lock_id
+        if saved is None or saved.lock_id is None:
+            return None
+        left = await self._journal.claim_lock(
+            self._order.account, self._order.module.value, record_id=record_id
+        )
+        return None if left is None else left.lock_id
 
     async def open(self, lease: Lease) -> None:
         """Create it, or look at the one that was taken over.

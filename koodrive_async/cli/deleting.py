@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from koodrive_async.client import KooDrive
     from koodrive_async.models import BackupRecord
-    from koodrive_async.upload.journal_entries import SavedRecord
 
 _NOTHING: Final = "nothing was deleted"
 
@@ -70,7 +69,7 @@ def delete(
     if not yes:
         _confirm(records)
     drive = connect(timeouts=Timeouts(lock=wait))
-    deleted, failed = run(partial(_delete, drive, records, saved))
+    deleted, failed = run(partial(_delete, drive, records))
     forget_saved(journal, [saved[each] for each in deleted if each in saved])
     if as_json and not quiet:
         write_json(
@@ -116,7 +115,7 @@ def _confirm(records: Sequence[BackupRecord]) -> None:
 
 
 async def _delete(
-    drive: KooDrive, records: Sequence[BackupRecord], saved: dict[str, SavedRecord]
+    drive: KooDrive, records: Sequence[BackupRecord]
 ) -> tuple[list[str], dict[str, str]]:
     deleted: list[str] = []
     failed: dict[str, str] = {}
@@ -124,9 +123,7 @@ async def _delete(
         for module in dict.fromkeys(record.module for record in records):
             assert module is not None  # noqa: S101 - checked
             ids = [record.record_id for record in records if record.module == module]
-            # a run that was killed has left its lock, which would be in the way for ten minutes
-            left = next((saved[each].lock_id for each in ids if each in saved), None)
-            async with drive.locks.hold(module, lock_id=left) as lock:
+            async with drive.locks.hold(module) as lock:
                 for each in ids:
                     try:
                         await lock.run(

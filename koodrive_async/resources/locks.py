@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
@@ -33,7 +33,7 @@ from koodrive_async.transport.refusals import (
 from koodrive_async.transport.wire import entity, nothing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
     from contextlib import AbstractAsyncContextManager
 
     from koodrive_async.blocks import OpenBlocks
@@ -45,8 +45,35 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger(__name__)
 
 _ENDED = "it is no longer held"
+_MOST_TRIED = 8
+"""Locks of ended processes that are tried: most of those that a journal may know are long gone."""
+
 _ASK_EVERY = (1.0, 5.0)
 """Seconds between two attempts to get a lock that somebody else holds: a random number of them."""
+
+
+class Notes(Protocol):
+    """Which locks this machine holds, noted where a kill of this process does not erase it."""
+
+    def granted(self, module: Module, lock_id: str) -> None:
+        """Note a lock that this process holds from now on."""
+
+    async def committed(self) -> None:
+        """Wait until everything noted so far outlives this process."""
+
+    def gone(self, lock_id: str) -> None:
+        """Forget a lock that nothing holds any longer."""
+
+    def left(self, lock_id: str) -> None:
+        """Let other processes have a lock that may be alive still."""
+
+    async def claim(self, module: Module, passed_over: Collection[str]) -> tuple[str, bool] | None:
+        """Hold a lock whose process has certainly ended.
+
+        :param module: Its locks come first.
+        :param passed_over: Locks that are of no use.
+        :returns: The lock's id, and whether it is of the module; None when there is none.
+        """
 
 
 class Locks:
@@ -61,10 +88,13 @@ class Locks:
         http: InterfaceHttp,
         clock: Clock,
         timeouts: Timeouts,
+        *,
         blocks: OpenBlocks,
+        notes: Notes,
         outage: float = 0.0,
     ) -> None:
         self._http = http
+        self._notes = notes
         self._blocks = blocks
         self._clock = clock
         self._timeouts = timeouts
@@ -74,7 +104,7 @@ class Locks:
         """Take a lock (page ``createBackupLock``); it lives for 10 minutes.
 
         Asks again when no answer comes: a lock that the lost call took is then in the way of the
-        next one.
+        next one. It is in no journal, unlike a lock of :meth:`hold`.
 
         :raises LockRefused: Most likely the lock is held already. No page lists what the service
             answers then: every refusal counts that does not plainly say something else.
@@ -153,6 +183,10 @@ class Locks:
         It is renewed at a third of its life (:attr:`Timeouts.lease`) and given up when that has
         not worked by its end. What is to stop at that moment is run by :meth:`Lease.run`.
 
+        The lock is noted in the journal of the client, and one that a killed process of this
+        machine has left is taken over as soon as it is in the way. The service decides whether
+        such a lock is still alive; that of a living process is left alone.
+
         :param lock_id: A lock of an earlier run, which is taken over if it is still alive.
         :param retake: Called under the new lock when one was lost and another one taken, before
             anything is written: looks whether going on is right, and raises what forbids it.
@@ -192,6 +226,7 @@ class Locks:
         try:
             async with task_group() as group:
                 group.start_soon(keeper.keep, group.cancel_scope.cancel)
+                await self._notes.committed()
                 yield Lease(keeper, self._credentials_work, self._http.owner)
                 group.cancel_scope.cancel()
             keeper.check()
@@ -219,46 +254,66 @@ class Locks:
         """Take over a lock of an earlier run when it is alive, and another one when it is not."""
         if lock_id is None:
             return await self._take(module)
+        try:
+            return await self._revive(lock_id, module)
+        except ApiError as refusal:
+            # whatever it was refused for, another one will do
+            refused = refusal
+        try:
+            return await self._take(module)
+        except LockRefused:
+            if passes(refused):
+                raise refused from None
+            raise
+
+    async def _revive(self, lock_id: str, module: Module) -> Grant:
+        """Renew a lock that no run uses; when that fails it is given back, for it may be alive."""
         asked_at = self._clock.time()
         try:
             await self.renew(lock_id)
-        except ApiError as refusal:
-            # whatever it was refused for, another one will do; should the old one still be alive,
-            # it would be in the way of that
+        except ApiError:
             await self._see_through(partial(self._give_back, lock_id, lost=True))
-            try:
-                return await self._take(module)
-            except LockRefused:
-                if passes(refusal):
-                    raise refusal from None
-                raise
+            raise
         except BaseException:
-            # it is nobody's but ours, and may be alive
             with anyio.move_on_after(self._timeouts.cleanup, shield=True):
                 await self._give_back(lock_id, lost=True)
             raise
+        self._notes.granted(module, lock_id)
         return Grant(lock_id, asked_at)
 
     async def _take_another(self, module: Module, held: list[Keeper]) -> Grant:
         """Take a lock in the place of a lost one, unless the block was given up meanwhile."""
+        lost = [keeper.lock_id for keeper in held]
         grant = await self._take(module)
         if not held:
             await self._see_through(partial(self._give_back, grant.lock_id))
             raise LockLost(grant.lock_id, _ENDED)
+        for lock_id in lost:
+            self._notes.gone(lock_id)
         return grant
 
     async def _take(self, module: Module) -> Grant:
         """Take a lock, waiting for whoever holds it as long as the settings say."""
         give_up_at = self._clock.time() + self._timeouts.lock
+        tried: set[str] = set()
         while True:
             try:
                 return await self._ask(module)
             except LockRefused as refusal:
-                if (left := give_up_at - self._clock.time()) <= 0:
+                if len(tried) < _MOST_TRIED and (left := await self._notes.claim(module, tried)):
+                    lock_id, is_of_module = left
+                    tried.add(lock_id)
+                    if is_of_module:
+                        with suppress(ApiError):
+                            return await self._revive(lock_id, module)
+                    else:  # where a service has one lock for all modules it is in the way, too
+                        await self._see_through(partial(self._give_back, lock_id, lost=True))
+                    continue
+                if (rest := give_up_at - self._clock.time()) <= 0:
                     raise
-                logger.info("waiting for the backup lock, at most %.0f s more: %s", left, refusal)
+                logger.info("waiting for the backup lock, at most %.0f s more: %s", rest, refusal)
             # no secret: those who wait need only ask at different times
-            await self._clock.sleep(min(left, random.uniform(*_ASK_EVERY)))  # noqa: S311
+            await self._clock.sleep(min(rest, random.uniform(*_ASK_EVERY)))  # noqa: S311
 
     async def _ask(self, module: Module) -> Grant:
         """Create a lock; one that is granted while the caller is being cancelled is given back."""
@@ -266,7 +321,9 @@ class Locks:
 
         async def create() -> None:
             asked_at = self._clock.time()
-            granted.append(Grant((await self.create(module)).lock_id, asked_at))
+            lock_id = (await self.create(module)).lock_id
+            self._notes.granted(module, lock_id)  # at once: this process may be killed
+            granted.append(Grant(lock_id, asked_at))
 
         try:
             await self._see_through(create)
@@ -302,12 +359,23 @@ class Locks:
 
         :param lost: That it may be gone is known.
         """
+        is_gone = False
+        try:
+            is_gone = await self._released(lock_id, lost=lost)
+        finally:  # also when this is cancelled
+            if is_gone:
+                self._notes.gone(lock_id)
+            else:
+                self._notes.left(lock_id)
+
+    async def _released(self, lock_id: str, *, lost: bool) -> bool:
+        """Release a lock, and return whether it certainly is no more."""
         try:
             await self.release(lock_id)
         except ApiError as refusal:
             if passes(refusal) or isinstance(refusal, AuthenticationError):
                 _log_that_it_runs_out(lock_id, refusal)
-                return
+                return False
             # a repeated call is refused when only the first one's answer was lost
             known = lost or refusal.attempts > 1
             logger.log(
@@ -318,6 +386,8 @@ class Locks:
             )
         except KooDriveError as error:
             _log_that_it_runs_out(lock_id, error)
+            return False
+        return True
 
 
 def _log_that_it_runs_out(lock_id: str, error: KooDriveError) -> None:

@@ -19,6 +19,7 @@ from koodrive_async.upload.events import (
 )
 from koodrive_async.upload.item import UploadItem
 from koodrive_async.upload.journal import Journal, SavedRecord, boot_id, default_path
+from koodrive_async.upload.lock_notes import LockNotes
 from koodrive_async.upload.paths import path_from_text, path_text
 from koodrive_async.upload.plan import Plan, PlannedPart, plan_parts
 from koodrive_async.upload.receipt import Outcome, Seconds, UploadFailure, UploadReceipt
@@ -42,6 +43,7 @@ __all__ = [
     "FileWatch",
     "HashSpan",
     "Journal",
+    "LockNotes",
     "OnProgress",
     "Outcome",
     "PartRetried",

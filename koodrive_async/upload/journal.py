@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,20 +13,22 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from koodrive_async.config import is_off
+from koodrive_async.errors import RecordInUse
 from koodrive_async.upload.journal_entries import (
     FileIdentity,
     SavedHash,
+    SavedLock,
     SavedRecord,
     SavedUpload,
     UploadKey,
     boot_id,
     identity_of_bytes,
 )
-from koodrive_async.upload.journal_locks import RecordLocks, locks_of
+from koodrive_async.upload.journal_locks import RecordLocks, key_of_lock, locks_of
 from koodrive_async.upload.journal_thread import JournalThread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from koodrive_async.hashing import Fingerprint
     from koodrive_async.upload.journal_store import JournalStore
@@ -35,6 +38,7 @@ __all__ = [
     "FileIdentity",
     "Journal",
     "SavedHash",
+    "SavedLock",
     "SavedRecord",
     "SavedUpload",
     "UploadKey",
@@ -122,7 +126,8 @@ class Journal:
         if self._path is not None and self._thread is None:
             self._locks = RecordLocks(locks_of(self._path))
             self._records: dict[tuple[str, str], SavedRecord] = {}
-            self._thread = JournalThread(self._path, self._records, self._locks)
+            self._held: dict[tuple[str, str], str] = {}
+            self._thread = JournalThread(self._path, self._records, self._held, self._locks)
 
     async def aclose(self) -> None:
         """See everything on the disk, leave all records, and take no more calls."""
@@ -211,24 +216,6 @@ class Journal:
 
         return await self._thread.ask(unfinished, ())
 
-    async def take_lock(self, account: str, module: str) -> str | None:
-        """Return a backup lock that a run which was killed may have left; nobody gets it again.
-
-        Only of runs that certainly have ended: their records can be locked.
-        """
-        if self._thread is None:
-            return None
-        locks = self._locks
-
-        def take(store: JournalStore) -> str | None:
-            for left in store.unfinished(account, None, module):
-                is_left = left.lock_id and locks.is_abandoned(account, left.record_id)
-                if is_left and store.take_lock(left):
-                    return left.lock_id
-            return None
-
-        return await self._thread.ask(take, None)
-
     def note_lock(self, account: str, record_id: str, lock_id: str | None) -> None:
         """Note the backup lock that a record is written under."""
         if self._thread is None:
@@ -266,6 +253,101 @@ class Journal:
             self._locks.remove(account, record_id)
         else:
             self._locks.give_back(account, record_id)
+
+    # --- backup locks --------------------------------------------------------------------------
+
+    def hold_lock(self, account: str, module: str, lock_id: str) -> None:
+        """Note a backup lock that this process holds from now on."""
+        if self._thread is None:
+            return
+        # this first: a note without it would be one of a process that may live
+        self._thread.put_alone(partial(self._hold_lock, account, module, lock_id))
+        self._thread.put(lambda store: store.hold_lock(account, module, lock_id))
+
+    def _hold_lock(self, account: str, module: str, lock_id: str) -> None:
+        self._held[account, lock_id] = module
+        with suppress(RecordInUse):  # by this process, which has claimed it
+            self._locks.take(account, key_of_lock(lock_id))
+
+    async def committed(self) -> None:
+        """Wait until everything noted so far is committed."""
+        if self._thread is not None:
+            await self._thread.ask(lambda _: None, None)
+
+    def forget_lock(self, account: str, lock_id: str) -> None:
+        """Forget a backup lock, which nothing holds any longer."""
+        if self._thread is None:
+            return
+        self._thread.put(lambda store: store.forget_lock(account, lock_id))
+        self._thread.put_alone(partial(self._drop_lock, account, lock_id, for_good=True))
+
+    def leave_lock(self, account: str, lock_id: str) -> None:
+        """Hold a backup lock no longer, which stays noted: it may be alive."""
+        if self._thread is not None:
+            self._thread.put_alone(partial(self._drop_lock, account, lock_id))
+
+    def _drop_lock(self, account: str, lock_id: str, *, for_good: bool = False) -> None:
+        self._held.pop((account, lock_id), None)
+        if for_good:
+            self._locks.remove(account, key_of_lock(lock_id))
+        else:
+            self._locks.give_back(account, key_of_lock(lock_id))
+
+    async def claim_lock(
+        self,
+        account: str,
+        module: str,
+        passed_over: Collection[str] = (),
+        *,
+        record_id: str | None = None,
+    ) -> SavedLock | None:
+        """Hold a backup lock that was left by a process which certainly has ended.
+
+        Where that cannot be said of its process, a lock is left alone.
+
+        :param module: Its locks come first; others are in the way where a service has one lock for
+            all modules.
+        :param passed_over: Ids of locks that are not wanted.
+        :param record_id: Only the lock of this record, which this process has begun.
+        :returns: One that nothing else gets from now on; None when there is none.
+        """
+        if self._thread is None:
+            return None
+        locks = self._locks
+        claimed: list[SavedLock] = []
+
+        def is_left(lock: SavedLock) -> bool:
+            if lock.record_id is None:
+                return locks.is_abandoned(account, key_of_lock(lock.lock_id))
+            return record_id is not None or locks.is_abandoned(account, lock.record_id)
+
+        def claim(store: JournalStore) -> SavedLock | None:
+            noted = store.locks(account, module)
+            if record_id is not None:
+                saved = store.record(account, record_id)
+                wanted = None if saved is None else saved.lock_id
+                noted = [each for each in noted if each.lock_id == wanted]
+            for left in noted:
+                if left.lock_id in passed_over or not is_left(left):
+                    continue
+                with suppress(RecordInUse):
+                    locks.take(account, key_of_lock(left.lock_id))
+                    claimed.append(left)
+                    self._held[account, left.lock_id] = left.module
+                    store.forget_lock(account, left.lock_id)
+                    store.hold_lock(account, left.module, left.lock_id)
+                    return left
+            return None
+
+        try:
+            return await self._thread.ask(claim, None)
+        except asyncio.CancelledError:
+            self._thread.put_alone(partial(self._leave_locks, account, claimed))
+            raise
+
+    def _leave_locks(self, account: str, claimed: list[SavedLock]) -> None:
+        for each in claimed:
+            self._drop_lock(account, each.lock_id)
 
     # --- uploads -------------------------------------------------------------------------------
 

@@ -98,6 +98,19 @@ class SavedRecord:
 
 
 @attrs.frozen(kw_only=True)
+class SavedLock:
+    """A backup lock that was granted and not given back.
+
+    :param module: Name of the module.
+    :param record_id: The record that alone has it noted; None when it has a note of its own.
+    """
+
+    lock_id: str
+    module: str
+    record_id: str | None
+
+
+@attrs.frozen(kw_only=True)
 class UploadKey:
     """What makes an upload the same one in the next run.
 

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
@@ -15,7 +16,7 @@ from filelock import FileLock
 
 from koodrive_async.upload.journal_calls import make
 from koodrive_async.upload.journal_locks import locks_of
-from koodrive_async.upload.journal_store import SCHEMA, JournalStore
+from koodrive_async.upload.journal_store import ADDED, SCHEMA, JournalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,9 @@ VERSION: Final = 1
 
 KEPT_DAYS: Final = 30.0
 """Days after which hashes nobody asked for and records nobody went on with are forgotten."""
+
+_LOCKS_KEPT_DAYS: Final = 1.0
+"""Days after which the backup locks of ended processes are forgotten, which live for minutes."""
 
 _APPLICATION: Final = 0x6B6F6F64
 """``application_id``, which tells a journal from other databases."""
@@ -59,6 +63,9 @@ class JournalFile:
 
     :param records: The records this process is at, with which a new journal begins.
     :param in_use: Whether any process is at a record, by account and id.
+    :param locks: The modules of the backup locks that this process holds, by account and id, with
+        which a new journal begins as well.
+    :param is_held: Whether any process holds a backup lock, by account and id.
     :param clock: Seconds since 1970.
     """
 
@@ -67,11 +74,16 @@ class JournalFile:
         path: Path,
         records: Mapping[tuple[str, str], SavedRecord],
         in_use: Callable[[str, str], bool] = lambda _account, _record_id: False,
+        *,
+        locks: Mapping[tuple[str, str], str] = MappingProxyType({}),
+        is_held: Callable[[str, str], bool] = lambda _account, _lock_id: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
         self._records = records
         self._in_use = in_use
+        self._locks = locks
+        self._is_held = is_held
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -171,9 +183,12 @@ class JournalFile:
         connection.execute("BEGIN IMMEDIATE")
         store.hashes.prune(KEPT_DAYS)
         store.prune_records(KEPT_DAYS, self._in_use)
+        store.prune_locks(_LOCKS_KEPT_DAYS, self._is_held)
         for (account, record_id), record in self._records.items():
             if store.record(account, record_id) is None:
                 store.begin(attrs.evolve(record, notes=""))  # what was noted is gone
+        for (account, lock_id), module in self._locks.items():
+            store.hold_lock(account, module, lock_id)
         connection.execute("COMMIT")
         _shrink(connection)
 
@@ -223,6 +238,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         if is_new:
             _create(connection)
         _check_pages(connection)
+        for statement in ADDED:  # not the version with it: older code does without them
+            connection.execute(statement)
     except BaseException:
         connection.close()
         raise

@@ -1,4 +1,7 @@
-"""Which process is at which record: locks of the operating system, which end with the process."""
+"""Which process is at which record, and holds which backup lock.
+
+Locks of the operating system say so, which end with the process.
+"""
 
 from __future__ import annotations
 
@@ -119,6 +122,11 @@ class RecordLocks:
     def _file(self, account: str, record_id: str) -> Path:
         name = blake2b(f"{account}\n{record_id}".encode(errors="replace"), digest_size=16)
         return self._folder / f"{name.hexdigest()}.record"
+
+
+def key_of_lock(lock_id: str) -> str:
+    """Return what stands for a backup lock among the ids of records."""
+    return f"lock {lock_id}"
 
 
 def locks_of(path: Path) -> Path:

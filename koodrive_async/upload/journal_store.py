@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 
-from koodrive_async.upload.journal_entries import SavedRecord, SavedUpload
+from koodrive_async.upload.journal_entries import SavedLock, SavedRecord, SavedUpload
 from koodrive_async.upload.journal_hashes import DAY, HashRows
 from koodrive_async.upload.journal_hashes import SCHEMA as _HASHES
 
@@ -43,6 +43,14 @@ SCHEMA: Final = (
         etag TEXT, PRIMARY KEY (upload, number)
     ) WITHOUT ROWID""",
 )
+
+ADDED: Final = (
+    """CREATE TABLE IF NOT EXISTS locks (
+        account TEXT NOT NULL, lock_id TEXT NOT NULL, module TEXT NOT NULL, granted REAL NOT NULL,
+        PRIMARY KEY (account, lock_id)
+    ) WITHOUT ROWID""",
+)
+"""Tables that the first journals do not have, and that older code has no use for."""
 
 
 @attrs.frozen(eq=False)
@@ -136,14 +144,6 @@ class JournalStore:
             (lock_id, account, record_id),
         )
 
-    def take_lock(self, record: SavedRecord) -> bool:
-        """Forget the lock noted for a record, and return whether it was this one to the end."""
-        taken = self._run(
-            "UPDATE records SET lock_id = NULL WHERE account = ? AND record_id = ? AND lock_id = ?",
-            (record.account, record.record_id, record.lock_id),
-        )
-        return taken.rowcount == 1
-
     def notes_are_missing(self, account: str, record_id: str) -> None:
         """Note that not everything of a record was noted."""
         self._run(
@@ -191,6 +191,49 @@ class JournalStore:
             " FROM records ORDER BY begun DESC, number DESC"
         )
         return [Overview(_record(row[:-3]), *row[-3:]) for row in rows]
+
+    # --- backup locks --------------------------------------------------------------------------
+
+    def hold_lock(self, account: str, module: str, lock_id: str) -> None:
+        """Note a lock that is held."""
+        self._run(
+            "INSERT OR REPLACE INTO locks (account, lock_id, module, granted) VALUES (?, ?, ?, ?)",
+            (account, lock_id, module, self._clock()),
+        )
+
+    def forget_lock(self, account: str, lock_id: str) -> None:
+        """Forget a lock, also as that of a record."""
+        self._run("DELETE FROM locks WHERE account = ? AND lock_id = ?", (account, lock_id))
+        self._run(
+            "UPDATE records SET lock_id = NULL WHERE account = ? AND lock_id = ?",
+            (account, lock_id),
+        )
+
+    def locks(self, account: str, module: str) -> list[SavedLock]:
+        """Return the locks of an account, those of a module first, then the newest."""
+        rows = self._run(
+            "SELECT lock_id, module, NULL, granted FROM locks WHERE account = :account"
+            " UNION ALL SELECT lock_id, module, record_id, begun FROM records"
+            " WHERE account = :account AND lock_id IS NOT NULL AND lock_id NOT IN"
+            " (SELECT lock_id FROM locks WHERE account = :account)",
+            {"account": account},
+        ).fetchall()
+        rows.sort(key=lambda row: (row[1] == module, row[3]), reverse=True)
+        return [
+            SavedLock(lock_id=lock_id, module=of, record_id=record_id)
+            for lock_id, of, record_id, _ in rows
+        ]
+
+    def prune_locks(self, days: float, in_use: Callable[[str, str], bool]) -> None:
+        """Forget the locks that were granted so many days ago.
+
+        :param in_use: Whether a lock is to be kept whatever its age, by account and id.
+        """
+        before = self._clock() - days * DAY
+        old = self._run("SELECT account, lock_id FROM locks WHERE granted < ?", (before,))
+        for account, lock_id in old.fetchall():
+            if not in_use(account, lock_id):
+                self._run("DELETE FROM locks WHERE account = ? AND lock_id = ?", (account, lock_id))
 
     # --- uploads -------------------------------------------------------------------------------
 

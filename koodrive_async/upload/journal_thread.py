@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from koodrive_async.threads import until_done
+from koodrive_async.upload.journal_locks import key_of_lock
 from koodrive_async.upload.journal_store import Call, JournalStore
 
 if TYPE_CHECKING:
@@ -80,14 +81,21 @@ class JournalThread:
 
     :param path: Of the journal.
     :param records: The records that this process is at; changed in this thread only.
+    :param held: The modules of the backup locks that this process holds, by account and id; the
+        same.
     :param locks: Used in this thread only.
     """
 
     def __init__(
-        self, path: Path, records: dict[tuple[str, str], SavedRecord], locks: RecordLocks
+        self,
+        path: Path,
+        records: dict[tuple[str, str], SavedRecord],
+        held: dict[tuple[str, str], str],
+        locks: RecordLocks,
     ) -> None:
         self._path = path
         self._records = records
+        self._held = held
         self._locks = locks
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._turn = threading.Lock()
@@ -203,7 +211,14 @@ class JournalThread:
         except Exception as error:  # noqa: BLE001 - such as a Python that has no SQLite
             logger.warning("going on without the journal %s: %s", self._path, error)
             return None
-        return JournalFile(self._path, self._records, self._locks.is_taken)
+        is_taken = self._locks.is_taken
+        return JournalFile(
+            self._path,
+            self._records,
+            is_taken,
+            locks=self._held,
+            is_held=lambda account, lock_id: is_taken(account, key_of_lock(lock_id)),
+        )
 
     def _batches(self) -> Iterator[list[_Job]]:
         """Give what is to be done: calls together, everything else by itself."""

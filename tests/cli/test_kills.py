@@ -136,3 +136,44 @@ def test_the_lock_of_a_killed_backup_holds_no_other_one_up(start, call, root, ko
     assert left.lock_id
     resume(call, root)
     assert {record.status for record in koodrive_emulator.records()} == {1}
+
+
+@pytest.mark.usefixtures("kept_journal")
+def test_the_lock_of_a_backup_that_was_killed_before_it_had_a_record_is_taken_over(
+    start, call, root, koodrive_emulator
+):
+    (root / "small.txt").write_text("small")
+    stuck = Fault("silence", "records.create")
+    koodrive_emulator.faults.add(stuck)
+    with start("backup", root) as process:
+        assert koodrive_emulator.seen.wait_active("records.create")
+        (held,) = koodrive_emulator.locks()
+        # a process that lives keeps its lock, whatever the journal says
+        refused = call("backup", root)
+        assert refused.returncode != 0
+        assert koodrive_emulator.locks() == (held,)
+        process.kill()
+        process.wait()
+    koodrive_emulator.faults.remove(stuck)
+    done = call("backup", root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert koodrive_emulator.locks() == ()
+    assert koodrive_emulator.seen.count("locks.create", status=200) == 1
+
+
+@pytest.mark.usefixtures("kept_journal")
+def test_the_lock_of_a_killed_deletion_is_taken_over(start, call, root, koodrive_emulator):
+    (root / "small.txt").write_text("small")
+    call("backup", root)
+    (record,) = koodrive_emulator.records()
+    delete = ("delete", record.record_id, "--completed", "--yes")
+    stuck = Fault("silence", "records.delete")
+    koodrive_emulator.faults.add(stuck)
+    with start(*delete) as process:
+        assert koodrive_emulator.seen.wait_active("records.delete")
+        process.kill()
+        process.wait()
+    koodrive_emulator.faults.remove(stuck)
+    assert len(koodrive_emulator.locks()) == 1
+    assert call(*delete).returncode == 0
+    assert koodrive_emulator.locks() == ()

@@ -45,6 +45,13 @@ async def hold(journal):
     await asyncio.to_thread(sys.stdin.readline)
 
 
+async def hold_lock(journal, lock_id, module):
+    journal.hold_lock(ACCOUNT, module, lock_id)
+    await journal.committed()
+    tell("held")
+    await asyncio.to_thread(sys.stdin.readline)
+
+
 async def look(journal):
     if await journal.record(ACCOUNT, "r2"):
         await journal.aclose()

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import anyio
@@ -110,26 +110,142 @@ async def test_a_process_that_was_killed_is_at_no_record(journal, path):
     await journal.begin(record)
 
 
+async def kill(process):
+    process.send_signal(signal.SIGKILL)
+    await anyio.to_thread.run_sync(process.wait)
+
+
+async def claimed(journal, account=ACCOUNT, module="FOLDER", passed_over=(), **more):
+    left = await journal.claim_lock(account, module, passed_over, **more)
+    return None if left is None else (left.lock_id, left.module)
+
+
 async def test_the_lock_of_a_run_that_was_killed_is_given_to_one_who_asks(journal, path):
     with other_process("hold", path) as process:
         assert process.stdout.readline() == "held\n"
-        assert await journal.take_lock(ACCOUNT, "FOLDER") is None  # that run is at it still
-        process.send_signal(signal.SIGKILL)
-        await anyio.to_thread.run_sync(process.wait)
-    assert await journal.take_lock(ACCOUNT, "ALBUM") is None
-    assert await journal.take_lock("another", "FOLDER") is None
-    assert await journal.take_lock(ACCOUNT, "FOLDER") == "l1"
-    assert await journal.take_lock(ACCOUNT, "FOLDER") is None
+        assert await claimed(journal) is None  # that run is at it still
+        await kill(process)
+    assert await claimed(journal, "another") is None
+    assert await claimed(journal) == ("l1", "FOLDER")
+    assert await claimed(journal) is None
     (record,) = await journal.unfinished(ACCOUNT)
     assert record.lock_id is None
 
 
-async def test_a_lock_is_left_alone_where_nobody_can_tell_whether_its_run_has_ended(journal, path):
+async def test_a_lock_without_a_record_is_left_by_a_kill_and_kept_by_the_living(journal, path):
+    async with another(path) as second:
+        with other_process("hold_lock", path, "l1", "FOLDER") as process:
+            assert process.stdout.readline() == "held\n"
+            assert await claimed(journal) is None
+            await kill(process)
+        assert await claimed(journal, passed_over={"l1"}) is None
+        assert await claimed(journal) == ("l1", "FOLDER")
+        assert await claimed(second) is None  # of this process, too
+        journal.leave_lock(ACCOUNT, "l1")
+        await journal.committed()
+        assert await claimed(second) == ("l1", "FOLDER")
+        second.forget_lock(ACCOUNT, "l1")
+        await second.committed()
+        assert await claimed(journal) is None
+
+
+@asynccontextmanager
+async def another(path):
+    """Open the journal once more; what it holds at the end is held as little as after a kill."""
+    journal = Journal(path)
+    await journal.open()
+    async with aclosing(journal):
+        yield journal
+
+
+async def leave_locks(path, *locks):
+    async with another(path) as ended:
+        for lock_id, module in locks:
+            ended.hold_lock(ACCOUNT, module, lock_id)
+        await ended.committed()
+
+
+async def test_a_lock_that_was_taken_over_is_left_by_the_next_kill(journal, path):
+    await leave_locks(path, ("l1", "FOLDER"))
+    async with another(path) as second:
+        assert await claimed(second) == ("l1", "FOLDER")
+        assert await claimed(journal) is None
+    assert await claimed(journal) == ("l1", "FOLDER")
+
+
+async def test_locks_of_the_module_that_is_wanted_come_first(journal, path):
+    await leave_locks(path, ("l1", "FOLDER"), ("l2", "ALBUM"))
+    assert await claimed(journal, module="FOLDER") == ("l1", "FOLDER")
+    assert await claimed(journal, module="FOLDER") == ("l2", "ALBUM")
+    assert await claimed(journal, module="FOLDER") is None
+
+
+async def test_a_resumed_record_gets_its_own_lock_unless_another_process_has_it(journal, path):
     await journal.begin(record_of(lock_id="l1"))
     await journal.leave(ACCOUNT, "r1")
+    async with another(path) as second:
+        assert await claimed(second) == ("l1", "FOLDER")
+        await journal.begin(record_of(lock_id="l1"))  # as it was read a moment before
+        assert await claimed(journal, record_id="r1") is None
+    assert await claimed(journal, record_id="r1") == ("l1", "FOLDER")
+
+
+async def test_a_cancelled_claim_leaves_the_lock_to_others(journal, path):
+    await leave_locks(path, ("l1", "FOLDER"))
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await journal.claim_lock(ACCOUNT, "FOLDER")
+    assert await claimed(journal) == ("l1", "FOLDER")
+
+
+async def test_a_journal_without_a_table_of_locks_gets_one(journal, path):
+    await journal.begin(record_of(lock_id="l1"))
+    await journal.aclose()
+    with closing(sqlite3.connect(path)) as older, older:
+        older.execute("DROP TABLE locks")
+    await journal.open()
+    assert await claimed(journal) == ("l1", "FOLDER")
+    await journal.aclose()
+    with closing(sqlite3.connect(path)) as older:
+        assert older.execute("PRAGMA user_version").fetchone() == (1,)
+        assert older.execute("SELECT lock_id FROM records").fetchall() == [(None,)]
+
+
+async def test_a_journal_that_is_replaced_knows_the_locks_that_are_held(journal, path):
+    journal.hold_lock(ACCOUNT, "FOLDER", "l1")
+    await journal.committed()
+    path.unlink()
+    await journal.committed()
+    await journal.aclose()  # as if it were killed: a lock that was not given back
+    await journal.open()
+    assert await claimed(journal) == ("l1", "FOLDER")
+
+
+async def test_a_note_of_a_lock_that_has_long_run_out_is_forgotten(journal, path):
+    journal.hold_lock(ACCOUNT, "FOLDER", "l1")
+    await journal.committed()
+    for is_held in (True, False):
+        with closing(sqlite3.connect(path)) as writer, writer:
+            writer.execute("UPDATE locks SET granted = 1.0")
+        if not is_held:
+            await journal.aclose()
+            await journal.open()
+        async with another(path) as second:
+            await second.committed()
+        with closing(sqlite3.connect(path)) as reader:
+            left = reader.execute("SELECT lock_id FROM locks").fetchall()
+        assert left == ([("l1",)] if is_held else [])
+
+
+async def test_a_lock_is_left_alone_where_it_is_unknown_whether_its_run_has_ended(journal, path):
+    await journal.begin(record_of(lock_id="l1"))
+    await journal.leave(ACCOUNT, "r1")
+    journal.hold_lock(ACCOUNT, "FOLDER", "l2")
+    journal.leave_lock(ACCOUNT, "l2")
+    await journal.committed()
     for file in locks_of(path).iterdir():
         file.unlink()
-    assert await journal.take_lock(ACCOUNT, "FOLDER") is None
+    assert await claimed(journal) is None
 
 
 async def test_a_record_in_use_is_not_pruned_whatever_its_age(journal, path):
