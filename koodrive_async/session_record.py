@@ -231,7 +231,8 @@ class SessionRecord:
         )
         record = await lease.run(lambda: creation.run(lease.lock_id))
         self._begun_before.add(record.record_id)
-        self._record, self._content = record, RecordFiles(record.record_id)
+        self._record = record
+        self._content = RecordFiles(record.record_id, create_time=record.create_time)
         saved = self._saved(record.record_id, lease.lock_id, boot=self._boot)
         await self._journal.begin(saved)
         self._noted = record.record_id
@@ -270,7 +271,12 @@ class SessionRecord:
         self._is_unproven = False
         listed = [file async for file in self._files.list(record_id)]
         noted = await self._journal.stored_names(order.account, record_id)
-        self._content = RecordFiles(record_id, listed, noted if self._knows_names else None)
+        self._content = RecordFiles(
+            record_id,
+            listed,
+            noted if self._knows_names else None,
+            create_time=record.create_time,
+        )
         logger.info("going on with record %s, which has %d files", record_id, len(listed))
 
     async def _left(self, record_id: str) -> BackupRecord:

@@ -42,6 +42,7 @@ PROOF = "upload/test_complete_is_proven.py"
 STORED = "upload/test_stored_bytes.py"
 OTHERS = "upload/test_files_of_other_records.py"
 CREATION = "upload/test_creation.py"
+ADOPTED = "upload/test_adopted_files.py"
 LEFT = "upload/test_left_records.py"
 LOCKS = "interface/test_lock_refusals.py"
 RECORDS = "interface/test_record_creation.py"
@@ -71,8 +72,8 @@ MUTATIONS = (
     Mutation(
         "an upload that the service has forgotten needs no second look",
         "upload/delivery.py",
-        "            if self._may_be_complete and await lease.run(self._is_complete):\n",
-        "            if True:\n",
+        "            if not self._may_be_complete or not await lease.run(self._is_complete):\n",
+        "            if False:\n",
         (PROOF,),
     ),
     Mutation(
@@ -85,9 +86,44 @@ MUTATIONS = (
     Mutation(
         "a file that has the wanted name is this record's",
         "upload/creation.py",
-        "                if not identifies:\n",
-        "                if False:\n",
-        (OTHERS, CREATION),
+        "        if identifies:\n            return self._taken",
+        "        if True:\n            return self._taken",
+        (ADOPTED, OTHERS, CREATION),
+    ),
+    Mutation(
+        "a file of this name and these bytes is of this record, whenever it was created",
+        "upload/membership.py",
+        "names_zone(record_created) and created >= record_created",
+        "names_zone(record_created)",
+        (ADOPTED,),
+    ),
+    Mutation(
+        "a time without a zone is UTC",
+        "upload/membership.py",
+        "return names_zone(created) and names_zone",
+        "return names_zone",
+        (ADOPTED,),
+    ),
+    Mutation(
+        "a file that another record has noted is of this one",
+        "upload/membership.py",
+        "    return not await means.journal.knows_of_others(",
+        "    return True or await means.journal.knows_of_others(",
+        (ADOPTED,),
+    ),
+    Mutation(
+        "a file that was finished is of this record, whether that lists it or not",
+        "upload/delivery.py",
+        "            return await lease.run(self._absence)\n",
+        "            return None\n",
+        (ADOPTED,),
+    ),
+    Mutation(
+        "details are those of the file, whatever they say",
+        "upload/membership.py",
+        "digest) == (name, fingerprint.size, fingerprint.sha256)",
+        "digest) != ()",
+        (ADOPTED,),
     ),
     Mutation(
         "a file that is said to exist is this record's",

@@ -10,7 +10,7 @@ import json
 import logging
 import reprlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum, IntEnum, StrEnum
 from functools import cache
 from types import NoneType, UnionType
@@ -207,7 +207,16 @@ def _time(value: object, _: Any) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         logger.debug("a time could not be read: %s", _shown(value))
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=_ASSUMED)
+
+
+_ASSUMED = timezone(timedelta(), "UTC")
+"""UTC as well, but no answer said so: the zone of a time that names none is a guess."""
+
+
+def names_zone(moment: datetime) -> bool:
+    """Return whether the answer that a time was read from named its zone."""
+    return moment.tzinfo is not _ASSUMED
 
 
 def _array_hook(kind: Any) -> Hook:

@@ -9,6 +9,7 @@ import attrs
 
 from koodrive_async.errors import ApiError, AuthenticationError, MalformedResponse
 from koodrive_async.transport.refusals import passes
+from koodrive_async.upload.membership import is_plausible
 from koodrive_async.upload.proof import is_stored
 
 if TYPE_CHECKING:
@@ -25,12 +26,14 @@ logger: logging.Logger = logging.getLogger(__name__)
 class Completeness:
     """Finds out whether files of one digest are complete; every method belongs under the lock.
 
+    :param account: Whose files they are, for the journal.
     :param space_of: Finds out which space a file is in.
     """
 
     means: Means
     record: RecordFiles
     fingerprint: Fingerprint
+    account: str
     space_of: Callable[[str], Awaitable[str | None]]
 
     async def is_proven(self, file_id: str) -> bool:
@@ -49,6 +52,26 @@ class Completeness:
         if container_id is None:
             return False
         return await is_stored(self.means, file_id, container_id, self.fingerprint)
+
+    async def is_plausible(self, file_id: str, name: str) -> bool:
+        """Return whether a file can only be of this record, as far as its details say.
+
+        :param name: That it has, and that an unanswered call of this upload asked for.
+        :raises ApiError: The service refused for the moment, or for the credentials.
+        :raises TransportError: No usable answer arrived.
+        """
+        container_id = await self.space_of(file_id)
+        if container_id is None:
+            return False
+        return await is_plausible(
+            self.means,
+            self.record,
+            self.fingerprint,
+            account=self.account,
+            container_id=container_id,
+            file_id=file_id,
+            name=name,
+        )
 
     async def after_flash(self, file_id: str) -> None:
         """Complete a file whose bytes the service had, unless it is complete with that.

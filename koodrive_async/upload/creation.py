@@ -12,14 +12,28 @@
         ├───────── autoRename 3, the same name ─────────────────► created: nothing was there
         │
         │ the name is taken, by a file of another record, or by one that is
-        │ unfinished and for that not listed
+        │ unfinished and for that not listed: existFileId is file X
+        ▼
+    X is looked at, if autoRename is 2 and an unanswered call for this upload asked for the name
+        │
+        │ its details have the name, the size and the digest; it was created after the record;
+        │ no upload here has noted it, none of another record the name with these bytes
+        ├───────── and its bytes are stored:
+        │          the listing has it now ──────────────────────► found: it is of this record
+        ├───────── and its bytes are not stored ────────────────► found, to be listed: it counts
+        │                                                         if the record lists it once it
+        │                                                         is complete; otherwise the upload
+        │                                                         begins again, and adopts nothing
+        │ any of this is not so, or is not known (no existFileId, no details, a time without
+        │ a zone); a call that fails for the moment is raised
         ▼
     in doubt ───── autoRename 3, a name that identifies ────────► created, or, if that is taken,
                    the record and the file                        found: no other can have the name
 
 A file that is *found* is proven to belong to this record, and nothing else: whether it is complete
 has to be found out. A file that has a wanted name and is not proven to belong to this record is
-left alone: it may belong to another backup.
+left alone: it may belong to another backup. A file that is *to be listed* was plausibly begun by
+this upload, and by no other backup: one that had begun it would have finished it with these bytes.
 """
 
 from __future__ import annotations
@@ -41,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from koodrive_async.models import BackupFile, NewBackupFile
+    from koodrive_async.upload.completeness import Completeness
     from koodrive_async.upload.means import Means
     from koodrive_async.upload.record_files import RecordFiles
 
@@ -63,10 +78,14 @@ class Creation:
     :param name: What it was to be called.
     :param mark: What tells it from others of that name.
     :param in_doubt: Whether the file may exist already.
-    :param is_proven: Finds out whether a file of this record is complete.
+    :param has_asked: Whether an earlier run was about to create it under the name of ``file``.
+    :param adopts: Whether an unfinished file that has the name may be proven to be this one.
+    :param completeness: Finds out whether files are complete, and what they belong to.
     :param on_name: Awaited with each other name, before that is asked for.
     :ivar file: The file that is asked for; may be replaced after a refusal.
     :ivar has_found: Whether the file was there already, in an unknown state.
+    :ivar is_to_be_listed: Whether the record has to list the file when it is complete: that it is
+        of this record is plausible, and not proven yet.
     :ivar has_it: Whether no other upload has the file that was created.
     :ivar refusal: How the service refused the latest call to create it, if it did.
     """
@@ -80,14 +99,19 @@ class Creation:
         name: str,
         mark: str,
         in_doubt: bool,
-        is_proven: Callable[[str], Awaitable[bool]],
+        has_asked: bool,
+        adopts: bool,
+        completeness: Completeness,
         on_name: Callable[[str], Awaitable[None]],
     ) -> None:
         self.file: NewBackupFile = file
         self.has_found: bool = False
         self.has_it: bool = False
+        self.is_to_be_listed: bool = False
         self.refusal: ApiError | None = None
-        self._is_proven = is_proven
+        self._has_asked = has_asked
+        self._adopts = adopts
+        self._completeness = completeness
         self._on_name = on_name
         self._means = means
         self._record = record
@@ -96,6 +120,7 @@ class Creation:
         self._name = name
         # those that were asked for stay: an answer may have been lost for any of them
         self._asked: list[tuple[str, bool]] = []
+        self._unanswered: tuple[str, ...] = ()
         self._created: CreatedBackupFile | None = None
 
     async def run(self, lock_id: str) -> CreatedBackupFile:
@@ -122,10 +147,18 @@ class Creation:
                 attempts.succeeded()
                 self._in_doubt = False
                 self._created = created
+                if self._unanswered:
+                    self._settled()
                 return created
+
+    def _settled(self) -> None:
+        """Take back that calls were not answered: what there is of this file is known now."""
+        calls, self._unanswered = len(self._unanswered), ()
+        self._record.answered(self.file.sha256, self.file.length, calls)
 
     def rename(self) -> None:
         """Ask for another name from now on, where the wanted one is taken."""
+        self._adopts = self._has_asked = False
         self.file = attrs.evolve(self.file, auto_rename=AutoRename.RENAME)
         self._asked.clear()
         self._created = None
@@ -142,18 +175,42 @@ class Creation:
                 return await self._ask(lock_id, file)
             except DuplicateFileName as taken:
                 refusal = taken
-                if not identifies:
-                    continue
-                if taken.existing_file_id is not None:
-                    found = self._taken(taken.existing_file_id, name)
-                else:
-                    found = await self._listed(name)
+                found = await self._holder(taken.existing_file_id, name, identifies=identifies)
                 if found is not None:
                     return found
         assert refusal is not None  # noqa: S101 - there is one name at least
         self._in_doubt = False
         refusal.advice = f"{_MAY_BE_OURS}; {DuplicateFileName.advice}"
         raise refusal
+
+    async def _holder(
+        self, file_id: str | None, name: str, *, identifies: bool
+    ) -> CreatedBackupFile | None:
+        """Return the file that has a name, if it is this one.
+
+        :param file_id: Its id, as the refusal gave it; None where that gave none.
+        :param identifies: Whether no other upload can have asked for the name.
+        """
+        if file_id is None:
+            return await self._listed(name) if identifies else None
+        if identifies:
+            return self._taken(file_id, name)
+        if not self._may_have_created(name):
+            return None
+        if not await self._completeness.is_plausible(file_id, name):
+            logger.info("%s is the name of file %s, which may be another backup's", name, file_id)
+            return None
+        if await self._completeness.is_stored(file_id):  # nothing is to be done with it
+            return await self._listed()
+        found = self._taken(file_id, name)
+        self.is_to_be_listed = found is not None
+        return found
+
+    def _may_have_created(self, name: str) -> bool:
+        """Return whether a call for this file under a name that no other one here has was lost."""
+        if not self._adopts or self.file.auto_rename is not AutoRename.RENAME:
+            return False
+        return name in self._unanswered or (self._has_asked and name == self.file.file_name)
 
     def _names(self) -> Iterator[tuple[str, bool]]:
         """Give the names to ask for, and whether each identifies the record and the file."""
@@ -200,11 +257,15 @@ class Creation:
             _id_of(created)
         except (ApiError, TransportError) as error:
             if may_have_acted(error):
+                self._unanswered += (file.file_name,)
                 raise _LostError(error) from error
             record.answered(file.sha256, file.length)
             self._in_doubt = before
             if isinstance(error, ApiError):
                 self.refusal = error
+            raise
+        except BaseException:  # such as a cancellation
+            self._unanswered += (file.file_name,)
             raise
         record.answered(file.sha256, file.length)
         self._in_doubt = before
@@ -250,7 +311,7 @@ class Creation:
         """Return whether the record has a complete file of this name and these bytes."""
         if entry.file_name != file.file_name or not self._record.is_of_one_folder(file.file_name):
             return False
-        return await self._is_proven(entry.file_id)
+        return await self._completeness.is_proven(entry.file_id)
 
     def _taken(self, file_id: str, name: str | None) -> CreatedBackupFile | None:
         if not self._record.own(file_id):

@@ -16,6 +16,7 @@ from koodrive_async.errors import (
     DuplicateFileName,
     IntegrityCheckFailed,
     InvalidArgument,
+    MalformedResponse,
     PartRejected,
     SourceChanged,
     TransportError,
@@ -29,6 +30,7 @@ from koodrive_async.upload.chain import suspects, wrong_parts
 from koodrive_async.upload.completeness import Completeness
 from koodrive_async.upload.creation import Creation
 from koodrive_async.upload.parts import PartsUpload
+from koodrive_async.upload.record_files import is_same_description
 from koodrive_async.upload.space import space_of
 from koodrive_async.upload.terms import Terms, as_a_whole
 from koodrive_async.upload.urls import PartUrls
@@ -121,6 +123,9 @@ class Delivery:
     _uncertain: bool = False
     # an earlier run or an unanswered call created the file: it may be complete
     _is_taken_up: bool = False
+    # it has the wanted name, and is of this record if that lists it once it is complete
+    _is_to_be_listed: bool = False
+    _adopts: bool = True
     # an unanswered call, or one that still runs, may create the file
     _asked_to_complete: bool = False
     _has_sent: bool = False
@@ -135,6 +140,7 @@ class Delivery:
             means=self.means,
             record=self.destination.record,
             fingerprint=self.fingerprint,
+            account=self.destination.account,
             space_of=self._space_of,
         )
 
@@ -212,7 +218,11 @@ class Delivery:
             return self._outcome
         logger.warning("%s: its upload begins again: %s", self.name, failure)
         # the same file may take its parts once more, which avoids a second file
-        if await lease.run(self._begin_parts_again) and await self._attempt(lease) is None:
+        if (
+            not isinstance(failure, MalformedResponse)
+            and await lease.run(self._begin_parts_again)
+            and await self._attempt(lease) is None
+        ):
             return self._outcome
         self._forget()
         if (outcome := await self._create_under(lease)) != "uploaded":
@@ -221,11 +231,11 @@ class Delivery:
             raise failure
         return self._outcome
 
-    async def _attempt(self, lease: Lease) -> ApiError | PartRejected | None:
+    async def _attempt(self, lease: Lease) -> ApiError | PartRejected | MalformedResponse | None:
         """Send the parts and complete the file.
 
-        :returns: What left it in an unknown state, that could not be proven to be complete; None
-            when it is complete.
+        :returns: What left it in an unknown state, that could not be proven to be complete, or how
+            it is seen to be of another upload; None when it is complete.
         """
         try:
             await lease.run(self._send, progress=lambda: len(self._etags))
@@ -235,10 +245,29 @@ class Delivery:
         except (ApiError, PartRejected) as failure:
             if not self._leaves_a_question(failure):
                 raise
-            if self._may_be_complete and await lease.run(self._is_complete):
-                return None
-            return failure
+            if not self._may_be_complete or not await lease.run(self._is_complete):
+                return failure
+        if self._is_to_be_listed:
+            return await lease.run(self._absence)
         return None
+
+    async def _absence(self) -> MalformedResponse | None:
+        """Look for a complete file in its record; return what is wrong where it is not there."""
+        record, fingerprint = self.destination.record, self.fingerprint
+        for entry in await record.look(self.means.files, fingerprint.sha256, fingerprint.size):
+            if entry.file_id != self.file_id:
+                continue
+            if is_same_description(entry.description, self.item.description):
+                self.description = entry.description or self.description
+                self._is_to_be_listed = False
+                return None
+            record.disown(self.file_id)  # it is of another upload, which will find it
+        return MalformedResponse(
+            f"file {self.file_id}, which has the name and the bytes, is not of this upload",
+            method="POST",
+            path="backup file",
+            status=200,
+        )
 
     @property
     def _outcome(self) -> Outcome:
@@ -325,6 +354,8 @@ class Delivery:
 
         That it was begun and completed is noted of each.
         """
+        if self._is_to_be_listed:  # or a run after this one would take the file for its own
+            return False
         return self.content.identity is not None and self.content.fingerprint is None
 
     # --- creating ------------------------------------------------------------------------------
@@ -375,6 +406,7 @@ class Delivery:
             self._is_taken_up = self._creation.has_found
             if not self._is_taken_up:
                 self.means.edition.created(self.name, self.fingerprint, created)
+            self._is_to_be_listed = self._creation.is_to_be_listed
             if _is_one_part_of(created, self.plan):
                 self.means.edition.parts_are_one(self.name)
                 self.plan = as_a_whole(self.plan)
@@ -489,7 +521,9 @@ class Delivery:
             name=self.name,
             mark=self.mark,
             in_doubt=in_doubt,
-            is_proven=self._completeness.is_proven,
+            has_asked=self.saved is not None,
+            adopts=self._adopts,
+            completeness=self._completeness,
             on_name=self._note_name,
         )
 
@@ -562,7 +596,8 @@ class Delivery:
         self._forget_number()
         self._forget_parts()
         self.created = self._urls = self._creation = None
-        self._is_taken_up = self._asked_to_complete = False
+        self._adopts = self._adopts and not self._is_to_be_listed
+        self._is_taken_up = self._asked_to_complete = self._is_to_be_listed = False
         self.listed = ()
         self._uncertain = True
 

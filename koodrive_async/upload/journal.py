@@ -363,6 +363,20 @@ class Journal:
             return ()
         return await self._thread.ask(lambda store: store.stored_names(account, record_id), ())
 
+    async def knows_of_others(
+        self, account: str, record_id: str, *, file_id: str, name: str, sha256: str
+    ) -> bool:
+        """Return whether a file is, or may be, of an upload that has noted so; False without notes.
+
+        An upload that has noted the id has the file. One of another record that is not complete,
+        and asked for this name with these bytes, may have it.
+        """
+        if self._thread is None:
+            return False
+        return await self._thread.ask(
+            lambda store: store.knows_of_others(account, record_id, file_id, name, sha256), False
+        )
+
     async def creating(
         self, account: str, record_id: str, key: UploadKey, *, stored_name: str, sha256: str
     ) -> int:

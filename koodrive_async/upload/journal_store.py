@@ -270,6 +270,18 @@ class JournalStore:
         )
         return tuple(json.loads(name) for (name,) in rows)
 
+    def knows_of_others(
+        self, account: str, record_id: str, file_id: str, name: str, sha256: str
+    ) -> bool:
+        """Return whether a file is noted, or may be one that another record has begun."""
+        found = self._run(
+            "SELECT 1 FROM records JOIN uploads ON record = records.number"
+            " WHERE account = ? AND (file_id = ? OR"
+            "  (record_id <> ? AND outcome IS NULL AND sha256 = ? AND stored_name = ?)) LIMIT 1",
+            (account, file_id, record_id, sha256, json.dumps(name)),
+        )
+        return found.fetchone() is not None
+
     def creating(
         self, account: str, record_id: str, key: UploadKey, stored_name: str, sha256: str
     ) -> int:

@@ -16,6 +16,7 @@ from koodrive_async.resources.arguments import MAX_FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from koodrive_async.models import BackupFile
     from koodrive_async.resources import Files
@@ -41,6 +42,7 @@ class RecordFiles:
     :param listed: The files that an earlier run had completed; None when this run began the record.
     :param noted: The names that it gave to files according to the journal; None when that may not
         know them all.
+    :param create_time: When the record was created, by the clock of the service.
     :ivar resumed: Whether an earlier run may have left more than is listed.
     :ivar knows_names: Whether what has not taken a name here has none.
     :ivar container_id: The space that files go to which name none, once it is known.
@@ -58,8 +60,11 @@ class RecordFiles:
         record_id: str,
         listed: Iterable[BackupFile] | None = None,
         noted: Iterable[str] | None = None,
+        *,
+        create_time: datetime | None = None,
     ) -> None:
         self.record_id = record_id
+        self.create_time: datetime | None = create_time
         self.resumed: bool = listed is not None
         self.knows_names: bool = not self.resumed or noted is not None
         self.container_id: str | None = None
@@ -172,10 +177,10 @@ class RecordFiles:
         """Note that a file of these bytes is about to be created."""
         self._unanswered[hash(_content(sha256, size))] += 1
 
-    def answered(self, sha256: str, size: int) -> None:
-        """Note that it is known what became of that."""
+    def answered(self, sha256: str, size: int, calls: int = 1) -> None:
+        """Note that it is known what became of so many calls."""
         key = hash(_content(sha256, size))
-        self._unanswered[key] -= 1
+        self._unanswered[key] -= calls
         if not self._unanswered[key]:
             del self._unanswered[key]
 

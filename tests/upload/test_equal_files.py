@@ -205,7 +205,9 @@ async def test_what_was_created_is_not_asked_for_again_when_its_upload_goes_on(t
                     name="a",
                     mark="a",
                     in_doubt=False,
-                    is_proven=unused,
+                    has_asked=False,
+                    adopts=False,
+                    completeness=unused,
                     on_name=unused,
                 )
                 created = await creation.run(lease.lock_id)
