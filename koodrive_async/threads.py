@@ -393,7 +393,8 @@ class AbandonableThread:
         while (call := self._calls.get()) is not None:
             call()
         if self._at_end is not None:
-            with contextlib.suppress(Exception):  # there is nobody left to tell
+            # nothing waits for it
+            with contextlib.suppress(Exception, asyncio.CancelledError):
                 self._context.run(self._at_end)
 
 

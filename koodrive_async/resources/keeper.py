@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
+from koodrive_async.callbacks import FailingAlone
 from koodrive_async.errors import (
     ApiError,
     KooDriveError,
@@ -292,7 +293,7 @@ class Keeper:
         if self._retake is None:
             return
         try:
-            with anyio.fail_after(self._life / 3):
+            with anyio.fail_after(self._life / 3), FailingAlone("retake"):
                 await self._retake()
         except Exception as error:
             if passes(error):

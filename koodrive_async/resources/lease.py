@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
+from koodrive_async.callbacks import FailingAlone
 from koodrive_async.errors import ApiError, AuthenticationError, InvalidArgument, LockLost
 from koodrive_async.transport.call import HeldLock, held_lock
 from koodrive_async.transport.refusals import (
@@ -145,7 +146,8 @@ class Lease:
         try:
             with anyio.CancelScope() as scope, self._keeper.writing(scope):
                 try:
-                    return await _awaitable(write())
+                    with FailingAlone("write"):
+                        return await _awaitable(write())
                 except Exception:
                     # how a write ends that was stopped is no news of the write
                     if not scope.cancel_called:

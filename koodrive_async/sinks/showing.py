@@ -260,7 +260,8 @@ class _Teller:
         try:
             result: object = function()  # type: ignore[func-returns-value]  # of anyone's sink
             check_nothing_to_await(what, result)
-        except Exception:  # noqa: BLE001 - whatever it is, a backup does not need it
+        # a plain function is in no await that a cancellation could end
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - a backup does not need it
             name = type(self._sink).__name__
             _log.exception("%s failed in %s: it shows nothing more", name, what)
             return False

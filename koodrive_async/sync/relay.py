@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from koodrive_async.callbacks import check_nothing_to_await
+from koodrive_async.callbacks import FailingAlone, check_nothing_to_await
 from koodrive_async.sync.call import next_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class Relay:
         """Call the callback with all that came."""
         while (progress := self._next()) is not None:
             # a type that says None is no proof
-            result: object = self._on_progress(progress)
+            with FailingAlone("on_progress"):
+                result: object = self._on_progress(progress)
             check_nothing_to_await("on_progress", result)
 
     def deliver_during(self, call: Call[Any]) -> None:

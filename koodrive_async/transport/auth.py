@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import inspect
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import anyio
 import attrs
 
+from koodrive_async.callbacks import OwnFailure
 from koodrive_async.errors import (
     ConfigurationError,
     InvalidArgument,
@@ -142,12 +144,12 @@ class _Tokens:
             if not renewal.ended and (self._current is None or self._current is refused):
                 await self._renew(self._provider)
         if renewal.failure is not None:
-            raise _as_ours(renewal.failure)
+            raise token_failure(renewal.failure)
         assert self._current is not None  # noqa: S101 - a renewal that ended well has set it
         return self._current
 
     async def _renew(self, provider: TokenProvider) -> None:
-        renewal = self._renewal
+        renewal, own = self._renewal, OwnFailure()
         try:
             asked = provider()
             if not inspect.isawaitable(asked):
@@ -156,7 +158,11 @@ class _Tokens:
                 )
             value = await asked
             _check_token(value)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told to all who wait
+        except asyncio.CancelledError as error:
+            if not own.is_one():
+                raise
+            renewal.failure = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, all who wait get it
             renewal.failure = error
         else:
             if self._current is None or self._current.value != value:
@@ -170,10 +176,11 @@ class _Renewal:
     """Asking the token function, for all who wait for the answer."""
 
     ended = False
-    failure: Exception | None = None
+    failure: BaseException | None = None
 
 
-def _as_ours(failure: Exception) -> KooDriveError:
+def token_failure(failure: BaseException) -> KooDriveError:
+    """Return what the failure of a token function, or of a user's credentials, is here."""
     if isinstance(failure, ConfigurationError):
         return failure
     # its text is left out: it may well contain what the token was to be got with

@@ -15,6 +15,7 @@ import anyio
 import attrs
 import yarl
 
+from koodrive_async.callbacks import OwnFailure
 from koodrive_async.errors import (
     ApiError,
     AuthenticationError,
@@ -25,7 +26,7 @@ from koodrive_async.errors import (
     TransportError,
 )
 from koodrive_async.threads import in_thread
-from koodrive_async.transport.auth import RequestHead, canonical_query
+from koodrive_async.transport.auth import RequestHead, canonical_query, token_failure
 from koodrive_async.transport.call import LOCK_HEADER, Call, lock_of
 from koodrive_async.transport.connector import WaryConnector
 from koodrive_async.transport.dialing import Dialer
@@ -295,8 +296,14 @@ class InterfaceHttp:
         lasting: Credential | None = getattr(self._credentials, "lasting", None)
         if lasting is not None:
             return lasting
+        own = OwnFailure()
         with anyio.move_on_after(self._timeouts.answer):
-            return await self._credentials.current(refused)
+            try:
+                return await self._credentials.current(refused)
+            except asyncio.CancelledError as error:
+                if own.is_one():
+                    raise token_failure(error) from error
+                raise
         raise DeadlineExceeded(
             f"waited {self._timeouts.answer:g} s for the token function (Timeouts.answer)",
             method=call.method,

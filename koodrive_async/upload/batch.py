@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import anyio
 
+from koodrive_async.callbacks import failing_alone
 from koodrive_async.errors import (
     AuthenticationError,
     ClientClosed,
@@ -303,7 +304,7 @@ class _Work:
     async def _start_all(self, group: TaskGroup) -> bool:
         """Return whether the sources have ended."""
         await self.places.acquire()
-        async with aclosing(each(self._sources)) as sources:
+        async with aclosing(failing_alone("sources", each(self._sources))) as sources:
             async for source in sources:
                 if self._only_looks:
                     return False

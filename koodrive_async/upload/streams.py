@@ -24,6 +24,7 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 
+from koodrive_async.callbacks import failing_alone
 from koodrive_async.errors import InvalidArgument
 from koodrive_async.os_errors import name_file
 from koodrive_async.threads import AbandonableThread
@@ -59,8 +60,8 @@ async def chunks(source: object) -> AsyncGenerator[Buffer, None]:
     """Yield the bytes of a stream as they come, in buffers that are not empty.
 
     :param source: A file object, an async reader, or an iterable of bytes, sync or async.
-    :raises InvalidArgument: The source is of another kind, gives something else than bytes, or has
-        nothing to read yet and no descriptor to wait for.
+    :raises InvalidArgument: The source is of another kind, gives something else than bytes, has
+        nothing to read yet and no descriptor to wait for, or raises ``CancelledError`` by itself.
     :raises BaseException: Reading the source raised it; it passes unchanged.
 
     What may block runs in a thread of its own, in the context of the caller. Cancellation takes
@@ -75,8 +76,8 @@ async def chunks(source: object) -> AsyncGenerator[Buffer, None]:
         found = _iterate(source)
     else:
         raise InvalidArgument(_none_of_these(source))
-    async with aclosing(found):
-        async for chunk in found:
+    async with aclosing(failing_alone("a source", found)) as checked:
+        async for chunk in checked:
             if buffer := _checked(chunk):
                 yield buffer
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import attrs
 
-from koodrive_async.callbacks import check_plain
+from koodrive_async.callbacks import FailingAlone, check_plain
 from koodrive_async.descriptors import when_one_is_free
 from koodrive_async.errors import InvalidArgument, SourceChanged
 from koodrive_async.resources.arguments import FORBIDDEN_IN_FILE_NAMES, MAX_FILE_NAME
@@ -167,6 +167,10 @@ class _Walk:
         :raises OSError: It cannot be read.
         :raises SourceChanged: The folder has become a link.
         """
+        with FailingAlone("one of rules and on_left_out"):
+            return self._listing(folder)
+
+    def _listing(self, folder: Parts) -> _Listing:
         found = _Listing([], [])
         with self.tree.opened(folder) as there, self._naming(folder), os.scandir(there) as entries:
             for entry in entries:

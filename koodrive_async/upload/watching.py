@@ -11,7 +11,7 @@ from collections import Counter, deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from koodrive_async.callbacks import check_nothing_to_await
+from koodrive_async.callbacks import FailingAlone, check_nothing_to_await
 from koodrive_async.upload.events import (
     FileCancelled,
     FileFailed,
@@ -335,7 +335,8 @@ class FileWatch:
         session.tell(progress)
         if self._on_progress is not None:
             # a type that says None is no proof
-            result: object = self._on_progress(progress)
+            with FailingAlone("on_progress"):
+                result: object = self._on_progress(progress)
             if result is not None:
                 check_nothing_to_await("on_progress", result)
 
