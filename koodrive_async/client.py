@@ -14,7 +14,7 @@ from koodrive_async.blocks import OpenBlocks
 from koodrive_async.config import Limits, RetryPolicy, Timeouts, is_off, read_environment
 from koodrive_async.descriptors import (
     DescriptorShares,
-    free_descriptors,
+    enough_descriptors,
     when_one_is_free,
 )
 from koodrive_async.errors import ClientClosed, ConfigurationError
@@ -284,7 +284,7 @@ class KooDrive:
         told = instruments(self._telemetry)
         self._budget.on_retry = told.retried
         # without a descriptor OpenSSL would trust no authority, and not say why
-        free = await when_one_is_free(partial(in_thread, free_descriptors))
+        free = await when_one_is_free(partial(in_thread, enough_descriptors))
         descriptors = DescriptorShares.of(free)
         tls = await tls_contexts(self._tls)
         async with AsyncExitStack() as stack:

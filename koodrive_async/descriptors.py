@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+NEEDED: Final = 12
+"""Descriptors with which a client works, one file at a time: two connections to the service and one
+to the object store, two folders, a file, a temporary file, and those of a journal and its locks.
+With fewer it would wait for those that it has itself."""
+
+_OF_ANY_PROGRAM = 10
+"""Descriptors that a program has open all the time, such as its standard streams and event loop."""
+
+_WARNED_AFTER = 1.0
+"""Seconds of waiting for a descriptor after which a warning says so."""
 
 PATIENCE: Final = 60.0
 """Seconds for which a descriptor is waited for."""
@@ -77,10 +91,8 @@ def free_descriptors() -> int | None:
 
     :raises OSError: Not a single descriptor is free.
     """
-    if sys.platform == "win32":
-        return None
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit == resource.RLIM_INFINITY:
+    limit = _limit()
+    if limit is None:
         return None
     try:
         opened = len(os.listdir("/dev/fd"))  # noqa: PTH208 - a Path takes ten times as long
@@ -88,6 +100,43 @@ def free_descriptors() -> int | None:
         open_one()
         return limit
     return max(0, limit - opened)
+
+
+def enough_descriptors() -> int | None:
+    """Return how many more files and sockets this process may open, if a client can work with them.
+
+    It blocks for a moment.
+
+    :returns: As :func:`free_descriptors`.
+    :raises TooFewDescriptorsError: The limit is too low for any client.
+    :raises OSError: Too few are free at the moment.
+    """
+    limit = _limit()
+    try:
+        free = free_descriptors()
+    except OSError as error:
+        if not ran_out(error):
+            raise
+        free = 0
+    if limit is None or free is None or free >= NEEDED:
+        return free
+    kind = TooFewDescriptorsError if limit < NEEDED + _OF_ANY_PROGRAM else OSError
+    raise kind(
+        errno.EMFILE,
+        f"too few files can be opened: the limit of this process is {limit} (ulimit -n), free are "
+        f"{free}, and a client needs {NEEDED}",
+    )
+
+
+class TooFewDescriptorsError(OSError):
+    """The limit of open files is too low; it makes no sense to wait."""
+
+
+def _limit() -> int | None:
+    if sys.platform == "win32":
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def raise_limit() -> None:
@@ -122,12 +171,29 @@ async def when_one_is_free(attempt: Callable[[], Awaitable[T]], *, patience: flo
     :param patience: Seconds after which its error is raised.
     """
     loop = asyncio.get_running_loop()
-    deadline, pause = loop.time() + patience, _FIRST_PAUSE
+    began, pause, warned = loop.time(), _FIRST_PAUSE, False
     while True:
         try:
             return await attempt()
         except Exception as error:
-            if not ran_out(error) or loop.time() >= deadline:
+            waited = loop.time() - began
+            if not ran_out(error) or isinstance(error, TooFewDescriptorsError):
                 raise
+            if waited >= patience:
+                _name_limit(error)
+                raise
+            if waited >= _WARNED_AFTER and not warned:
+                warned = True
+                logger.warning(
+                    "waiting for a free descriptor, for %g s at most: this process may open %s "
+                    "files (ulimit -n), and has as many open",
+                    patience,
+                    _limit(),
+                )
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _name_limit(error: Exception) -> None:
+    if isinstance(error, OSError) and error.strerror and "ulimit" not in error.strerror:
+        error.strerror = f"{error.strerror}: this process may open {_limit()} (ulimit -n)"

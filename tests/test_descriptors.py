@@ -13,6 +13,7 @@ import pytest
 
 from koodrive_async.config import Limits
 from koodrive_async.descriptors import (
+    NEEDED,
     DescriptorShares,
     raise_limit,
     ran_out,
@@ -174,6 +175,53 @@ def test_shares_leave_descriptors_to_others(free):
 def test_who_has_many_descriptors_is_not_held_back():
     shares = Shares.of(Limits(connections=64), DescriptorShares.of(1100))
     assert (shares.connections, shares.open_files, shares.streams) == (64, OPEN_FILES, 32)
+
+
+ENTER = """
+import asyncio, json, resource, sys
+from koodrive_async import KooDrive
+
+async def main():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2)
+    try:
+        async with KooDrive.from_env(proxy=None):
+            return "entered"
+    except OSError as error:
+        return str(error)
+
+print(json.dumps(asyncio.run(main())))
+"""
+
+
+def test_a_limit_with_which_no_client_works_is_refused_at_once(run_with):
+    said = run_with(ENTER, 12)
+    assert "the limit of this process is 12 (ulimit -n), free are " in said
+    assert f"a client needs {NEEDED}" in said
+
+
+def test_with_the_fewest_descriptors_a_backup_works(run_with, tmp_path):
+    folder = tmp_path / "tree"
+    (folder / "sub").mkdir(parents=True)
+    for number in range(10):
+        (folder / "sub" / f"{number}").write_bytes(bytes([number]) * 100)
+    (folder / "large").write_bytes(bytes(2**20 + 1))
+    tree, others = run_with(BACKUP.replace("60", "5"), 6 + 1 + NEEDED, folder)
+    assert sum(tree.values()) == 11
+    assert sum(others.values()) == 10
+
+
+@pytest.mark.anyio
+async def test_who_waits_for_a_descriptor_says_so_and_names_the_limit(monkeypatch, caplog):
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    monkeypatch.setattr("koodrive_async.descriptors._WARNED_AFTER", 0.0)
+
+    async def fail():
+        raise OSError(errno.EMFILE, "too many")
+
+    with pytest.raises(OSError, match=rf"too many: this process may open {limit} \(ulimit -n\)"):
+        await when_one_is_free(fail, patience=0.02)
+    [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert f"this process may open {limit} files (ulimit -n)" in warning.getMessage()
 
 
 COUNT = """

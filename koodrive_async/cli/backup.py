@@ -258,7 +258,7 @@ def backup(
 
 
 def _holder(job: Job) -> Holder | None:
-    return find_holder(job.journal, job.device_id, job.module)
+    return find_holder(job.journal, job.endpoint, job.device_id, job.module)
 
 
 def _left_text(left: Sequence[str], path: Path) -> str:

@@ -62,10 +62,11 @@ def delete(
     record_id, message.
     """
     wanted = tuple(dict.fromkeys(record_ids))
-    records, journal = run(partial(_look, connect(), wanted))
+    drive = connect()
+    records, journal = run(partial(_look, drive, wanted))
     for record in records:
         _check(record, completed=completed)
-    saved = find_saved(journal, wanted)
+    saved = find_saved(journal, drive.endpoint, wanted)
     if not yes:
         _confirm(records)
     drive = connect(timeouts=Timeouts(lock=wait))

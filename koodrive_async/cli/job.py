@@ -54,6 +54,7 @@ class Job:
     :ivar forgetful: Whether there is no journal that would know the record by its path.
     :ivar goes_on: Whether the record is one that another run has begun.
     :ivar journal: The journal; None for none.
+    :ivar endpoint: The service that the backup goes to.
     :ivar left: Unfinished records that earlier runs of the same have left.
     """
 
@@ -69,6 +70,7 @@ class Job:
     forgetful: bool = False
     goes_on: bool = False
     journal: Path | None = None
+    endpoint: str = ""
     left: Sequence[str] = ()
     device_id: str | None = None
     record_id: str | None = None
@@ -85,7 +87,7 @@ class Job:
         async with drive:
             device = await self._bound_device(drive)
             self.device_id = device.device_id
-            self.journal = drive.journal_path
+            self.journal, self.endpoint = drive.journal_path, drive.endpoint
             self.forgetful = self.journal is None
             record_id = await self._record_to_resume(drive, device.device_id, voice)
             self.goes_on = record_id is not None
@@ -165,7 +167,7 @@ class Job:
         return self.record_id
 
     async def _look_for_left(self, drive: KooDrive, device_id: str) -> Sequence[str]:
-        find = partial(find_left, self.journal, device_id, self.module, self.root)
+        find = partial(find_left, self.journal, self.endpoint, device_id, self.module, self.root)
         left = []
         for saved in (await to_thread.run_sync(find, abandon_on_cancel=True))[:_MOST_LEFT]:
             # the journal does not learn what other machines have ended; and this is but a remark

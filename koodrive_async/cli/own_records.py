@@ -1,4 +1,8 @@
-"""What the journal of this machine knows of records: which process writes them, which were left."""
+"""What the journal of this machine knows of records: which process writes them, which were left.
+
+One journal has the records of every service that this user backs up to, emulators included, which
+may number their records and devices alike: each question is about one service.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +45,13 @@ class Holder:
         return f"{process} of this machine is backing up{what}"
 
 
-def find_holder(journal: Path | None, device_id: str | None, module: Module) -> Holder | None:
+def find_holder(
+    journal: Path | None, endpoint: str, device_id: str | None, module: Module
+) -> Holder | None:
     """Return the process of this machine that writes a record of a device. It blocks.
 
     :param journal: The journal that both have.
+    :param endpoint: The service that the device is bound to.
     :param device_id: Device ids are those of one user, whose lock it is.
     :returns: None when there is no such process: another machine holds the lock, or a process
         that has another journal.
@@ -52,7 +59,7 @@ def find_holder(journal: Path | None, device_id: str | None, module: Module) -> 
     if journal is None or device_id is None:
         return None
     locks = RecordLocks(locks_of(journal))
-    for record in _records(journal, device_id, module):
+    for record in _records(journal, endpoint, device_id, module):
         if locks.is_taken(record.account, record.record_id):
             return Holder(locks.process_at(record.account, record.record_id), record.root)
     return None
@@ -67,15 +74,16 @@ def find_in_use(journal: Path | None, endpoint: str) -> frozenset[str]:
     if journal is None:
         return frozenset()
     locks = RecordLocks(locks_of(journal))
-    service = f"@{endpoint.rstrip('/')}"
     return frozenset(
         each.record_id
-        for each in _all_records(journal)
-        if each.account.endswith(service) and locks.is_taken(each.account, each.record_id)
+        for each in _records_of(journal, endpoint)
+        if locks.is_taken(each.account, each.record_id)
     )
 
 
-def find_left(journal: Path | None, device_id: str, module: Module, root: str) -> list[SavedRecord]:
+def find_left(
+    journal: Path | None, endpoint: str, device_id: str, module: Module, root: str
+) -> list[SavedRecord]:
     """Return the unfinished records of a folder that no process is writing. It blocks.
 
     The service may have ended or deleted them meanwhile.
@@ -85,20 +93,23 @@ def find_left(journal: Path | None, device_id: str, module: Module, root: str) -
     locks = RecordLocks(locks_of(journal))
     return [
         record
-        for record in _records(journal, device_id, module)
+        for record in _records(journal, endpoint, device_id, module)
         if record.root == root and not locks.is_taken(record.account, record.record_id)
     ]
 
 
-def find_saved(journal: Path | None, record_ids: Iterable[str]) -> dict[str, SavedRecord]:
+def find_saved(
+    journal: Path | None, endpoint: str, record_ids: Iterable[str]
+) -> dict[str, SavedRecord]:
     """Return what the journal has of records, by their ids. It blocks.
 
+    :param endpoint: The service that the ids are of.
     :raises RecordInUse: A process of this machine is writing one of them.
     """
     if journal is None:
         return {}
     locks = RecordLocks(locks_of(journal))
-    saved = {each.record_id: each for each in _all_records(journal)}
+    saved = {each.record_id: each for each in _records_of(journal, endpoint)}
     found = {each: saved[each] for each in record_ids if each in saved}
     for each in found.values():
         if locks.is_taken(each.account, each.record_id):
@@ -117,12 +128,17 @@ def forget_saved(journal: Path | None, records: Iterable[SavedRecord]) -> None:
             locks.remove(each.account, each.record_id)
 
 
-def _records(journal: Path, device_id: str, module: Module) -> list[SavedRecord]:
+def _records(journal: Path, endpoint: str, device_id: str, module: Module) -> list[SavedRecord]:
     return [
         each
-        for each in _all_records(journal)
+        for each in _records_of(journal, endpoint)
         if (each.device_id, each.module) == (device_id, module.value)
     ]
+
+
+def _records_of(journal: Path, endpoint: str) -> list[SavedRecord]:
+    service = f"@{endpoint.rstrip('/')}"
+    return [each for each in _all_records(journal) if each.account.endswith(service)]
 
 
 def _all_records(journal: Path) -> list[SavedRecord]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import contextmanager
 from types import CoroutineType
 from typing import TYPE_CHECKING
 
 import attrs
 
-from koodrive_async.errors import FileTooLarge, InvalidArgument
+from koodrive_async.callbacks import FailingAlone
+from koodrive_async.errors import FileTooLarge, InvalidArgument, NotFound, PermissionDenied
 from koodrive_async.models import (
     BackupFile,
     CreatedBackupFile,
@@ -25,7 +27,7 @@ from koodrive_async.transport.call import Call, check_id, path
 from koodrive_async.transport.wire import Json, Refused, entities, nothing, structure, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from koodrive_async.transport.http import InterfaceHttp
 
@@ -96,13 +98,14 @@ class Files:
         async def body(origin: str) -> NewBackupFile:
             if not callable(file.proof_code):
                 return file
-            proof = file.proof_code(origin)
-            if not (isinstance(proof, CoroutineType) or inspect.isawaitable(proof)):
-                raise InvalidArgument(
-                    f"proof_code: text or an async function, which a function that returns "
-                    f"{type(proof).__name__} is not"
-                )
-            return attrs.evolve(file, proof_code=await proof)
+            with FailingAlone("proof_code"):
+                proof = file.proof_code(origin)
+                if not (isinstance(proof, CoroutineType) or inspect.isawaitable(proof)):
+                    raise InvalidArgument(
+                        f"proof_code: text or an async function, which a function that returns "
+                        f"{type(proof).__name__} is not"
+                    )
+                return attrs.evolve(file, proof_code=await proof)
 
         call = Call(
             method="POST",
@@ -170,21 +173,24 @@ class Files:
     async def details(self, container_id: str, file_id: str) -> FileDetails:
         """Return the details that the service has of a file (carrier page ``getFile``).
 
-        :param container_id: The space it is in.
+        :param container_id: The space it is in: :attr:`UploadReceipt.container_id`, the record's
+            ``properties``, or one of :meth:`Spaces.list`.
         :raises NotFound: No such file exists, or the file is not in this space.
         """
         call = Call(
             method="POST",
             path=path("files", file_id, "detail"),
-            body={"containerId": check_id(container_id, "container_id")},
+            body={"containerId": _check_space(container_id)},
             repeatable=True,
         )
-        return await self._http.send(call, _read_details)
+        with _saying_where_spaces_are():
+            return await self._http.send(call, _read_details)
 
     async def download_urls(self, container_id: str, file_ids: Sequence[str]) -> Downloads:
         """Fetch links to download up to 100 files (page ``getDownLoadUrl``).
 
-        :param container_id: The space they are in, from the answer to creating them.
+        :param container_id: The space they are in: :attr:`UploadReceipt.container_id`, the record's
+            ``properties``, or one of :meth:`Spaces.list`.
         :returns: A link or a reason for each file: some may fail although the call succeeds.
         :raises InvalidArgument: ``file_ids`` has no items, more than 100, or is one id, no list.
         :raises ConfigurationError: The service speaks https and gave a link without TLS, to a host
@@ -196,16 +202,39 @@ class Files:
             method="POST",
             path=path("files", "download"),
             body={
-                "containerId": check_id(container_id, "container_id"),
+                "containerId": _check_space(container_id),
                 "fileIds": [check_id(file_id) for file_id in file_ids],
             },
             repeatable=True,
         )
-        found = await self._http.send(call, whole(Downloads))
+        with _saying_where_spaces_are():
+            found = await self._http.send(call, whole(Downloads))
         for download in found:
             if download.url is not None:
                 self._http.check_link("a download", download.url)
         return found
+
+
+_SPACES = (
+    "the id of a space (containerId) is in receipt.container_id, in the properties of a record, "
+    "and in drive.spaces.list()"
+)
+
+
+def _check_space(container_id: object) -> str:
+    if isinstance(container_id, str) and container_id:
+        return check_id(container_id, "container_id")
+    raise InvalidArgument(f"container_id cannot be {container_id!r}: {_SPACES}")
+
+
+@contextmanager
+def _saying_where_spaces_are() -> Iterator[None]:
+    """Add to a refusal that may be of the space where the id of one is found."""
+    try:
+        yield
+    except (NotFound, PermissionDenied) as refusal:
+        refusal.advice = refusal.advice or _SPACES
+        raise
 
 
 _read_fields = whole(CreatedBackupFile)

@@ -15,6 +15,7 @@ import attrs
 from filelock import FileLock
 
 from koodrive_async.upload.journal_calls import make
+from koodrive_async.upload.journal_hashes import DAY
 from koodrive_async.upload.journal_locks import locks_of
 from koodrive_async.upload.journal_store import ADDED, SCHEMA, JournalStore
 
@@ -88,7 +89,7 @@ class JournalFile:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._given_up = False
-        self._again_at = 0.0
+        self._again_at = self._tidied_at = 0.0
         self._was_told = False
         self._is_incomplete = False
         self._incomplete: set[tuple[str, str]] = set()
@@ -165,6 +166,8 @@ class JournalFile:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and self._file == _file_at(self._path):
+            if self._clock() - self._tidied_at > DAY:  # a service may have it open for years
+                self._put_in_order(self._connection)
             return self._connection
         self._disconnect()
         # when it is not the first time, another process has set it aside, or somebody deleted it
@@ -180,6 +183,7 @@ class JournalFile:
 
     def _put_in_order(self, connection: sqlite3.Connection) -> None:
         store = JournalStore(connection, self._clock)
+        self._tidied_at = self._clock()
         connection.execute("BEGIN IMMEDIATE")
         store.hashes.prune(KEPT_DAYS)
         store.prune_records(KEPT_DAYS, self._in_use)

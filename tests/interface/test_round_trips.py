@@ -14,6 +14,7 @@ from koodrive_async import (
     BearerToken,
     DuplicateFileName,
     IntegrityCheckFailed,
+    KooDriveError,
     Module,
     MultiPartInfo,
     NewBackupFile,
@@ -237,6 +238,16 @@ async def test_a_file_is_downloaded_by_its_link(drive, file, http, koodrive_emul
     async with http.get(URL(links[0].url, encoded=True)) as response:
         assert await response.read() == CONTENT
     assert (links[1].url, links[1].code) == (None, "13000309")
+
+
+@pytest.mark.parametrize("space", ["", None, "IAAFnoSuchSpace"])
+async def test_a_wrong_space_is_refused_with_where_to_find_one(drive, file, space):
+    for call in (
+        drive.files.download_urls(space, [file.file_id]),
+        drive.files.details(space, file.file_id),
+    ):
+        with pytest.raises(KooDriveError, match=r"in receipt.container_id, .*spaces.list\(\)"):
+            await call
 
 
 async def test_bytes_the_service_has_are_not_asked_for_again(drive, record_id, lock_id, file):

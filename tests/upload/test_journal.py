@@ -17,8 +17,10 @@ import pytest
 from koodrive_async import KooDrive, RecordInUse
 from koodrive_async.upload import journal as journal_module
 from koodrive_async.upload.journal import Journal, SavedUpload, default_path
+from koodrive_async.upload.journal_file import JournalFile
 from koodrive_async.upload.journal_hashes import DAY
 from koodrive_async.upload.journal_locks import RecordLocks
+from koodrive_async.upload.journal_store import Call
 from koodrive_async.upload.journal_thread import JournalThread
 from tests.upload.journal_sample import (
     ACCOUNT,
@@ -425,6 +427,22 @@ async def test_what_was_not_used_for_long_is_forgotten_at_the_next_opening(journ
     assert await journal.hash_of(new) is not None
     assert await journal.record(ACCOUNT, "r1") is None
     assert await journal.record(ACCOUNT, "r2") is not None
+
+
+def test_what_was_not_used_for_long_is_forgotten_while_it_stays_open(path):
+    now = [time.time()]
+    file = JournalFile(path, {}, clock=lambda: now[0])
+    file.transact([Call(lambda store: store.begin(record_of("old")), None)])
+
+    def known():
+        [record] = file.transact([Call(lambda store: store.record(ACCOUNT, "old"), None)])
+        return record is not None
+
+    now[0] += 30 * DAY
+    assert known()
+    now[0] += 2 * DAY
+    assert not known()
+    file.close()
 
 
 async def test_the_room_of_what_was_forgotten_is_given_back_at_the_next_opening(journal, path):
