@@ -14,7 +14,6 @@ from koodrive_async.callbacks import check_plain
 from koodrive_async.errors import BackupIncomplete, ClientClosed
 from koodrive_async.models import AutoRename
 from koodrive_async.resources.arguments import check_id, check_module, json_text
-from koodrive_async.sequences import check_many
 from koodrive_async.session_record import Order, SessionRecord
 from koodrive_async.tasks import task_group
 from koodrive_async.threads import in_thread
@@ -29,6 +28,7 @@ from koodrive_async.upload import (
 from koodrive_async.upload.batch import Batches, Left, check_sources
 from koodrive_async.upload.paths import absolute, os_path
 from koodrive_async.upload.timeline import draw_session
+from koodrive_async.upload.tree import check_patterns
 
 if TYPE_CHECKING:
     import os
@@ -271,11 +271,11 @@ class BackupSession:
             by default.
         :param exclude: Patterns of files and folders to leave out.
         :returns: As :meth:`upload_many`; an ``OSError`` of ``root`` itself is raised.
-        :raises InvalidArgument: One pattern was given instead of a list, an item is no string, or
-            ``on_progress`` is async.
+        :raises InvalidArgument: One pattern was given instead of a list, an item is no pattern,
+            or ``on_progress`` is async.
         """
-        include = check_many("include", include, "patterns")
-        exclude = check_many("exclude", exclude, "patterns")
+        include = check_patterns("include", include)
+        exclude = check_patterns("exclude", exclude)
         return self._batch(tree_items(root, include, exclude), on_progress)
 
     def complete_anyway(self) -> None:

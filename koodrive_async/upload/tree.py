@@ -24,7 +24,7 @@ from koodrive_async.upload.paths import os_path, path_text
 from koodrive_async.upload.receipt import UploadFailure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 
     from koodrive_async.upload.folders import Parts
 
@@ -71,8 +71,8 @@ async def tree_items(
     :raises OSError: ``root`` itself is missing or not a folder.
     :raises InvalidArgument: ``root`` is no path.
     """
-    include = check_many("include", include, "patterns")
-    exclude = check_many("exclude", exclude, "patterns")
+    include = check_patterns("include", include)
+    exclude = check_patterns("exclude", exclude)
     if on_left_out is not None:
         check_plain("on_left_out", on_left_out)
     if rules is not None:
@@ -253,6 +253,21 @@ class _Patterns:
         if _matches(path, self.exclude):
             return False
         return not self.include or _matches(path, self.include)
+
+
+def check_patterns(name: str, value: Iterable[str]) -> tuple[str, ...]:
+    """Return patterns of paths.
+
+    :param name: The parameter.
+    :raises InvalidArgument: They are not several, or one of them can match no path.
+    """
+    patterns = check_many(name, value, "patterns")
+    for pattern in patterns:
+        try:
+            _matches("a", (pattern,))
+        except ValueError as error:
+            raise InvalidArgument(f"{name}: {pattern!r} is no pattern: {error}") from None
+    return patterns
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:

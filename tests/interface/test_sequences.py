@@ -188,6 +188,14 @@ async def test_an_item_that_is_no_pattern_is_refused(session, tmp_path, patterns
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("parameter", ["include", "exclude"])
+@pytest.mark.parametrize("pattern", ["", ".", "./"])
+async def test_a_pattern_that_can_match_no_path_is_refused(session, tmp_path, parameter, pattern):
+    with pytest.raises(InvalidArgument, match=f"{parameter}: '.*' is no pattern"):
+        session.upload_tree(tmp_path, **{parameter: ["*.tmp", pattern]})
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("kind", [list, tuple, set, iter, dict.fromkeys])
 async def test_any_iterable_of_patterns_will_do(session, tmp_path, kind):
     tree = tmp_path / "tree"
