@@ -75,7 +75,7 @@ class Answers:
         """
         if self.missing:
             raise click.UsageError(
-                f"nobody can be asked, this is no terminal: {', '.join(self.missing)} must be given"
+                f"this is no terminal to ask on: {', '.join(self.missing)} must be given"
             )
 
 

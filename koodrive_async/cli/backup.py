@@ -8,7 +8,6 @@ import sys
 import time
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import click
@@ -26,7 +25,13 @@ from koodrive_async.cli.json_output import (
     write_warning,
 )
 from koodrive_async.cli.machine import this_machine
-from koodrive_async.cli.options import ConnectionsType, SecondsType, SizeType, module_option
+from koodrive_async.cli.options import (
+    ConnectionsType,
+    ExistingPath,
+    SecondsType,
+    SizeType,
+    module_option,
+)
 from koodrive_async.cli.output import Bare, quiet_option_of
 from koodrive_async.cli.own_records import ANOTHER_CLIENT, find_holder
 from koodrive_async.cli.progress import Screen
@@ -44,6 +49,7 @@ from koodrive_async.upload.tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from koodrive_async.cli.machine import Machine
     from koodrive_async.cli.output import Display
@@ -58,7 +64,7 @@ _CLEANUP: Final = 0.5
 
 
 @click.command(cls=RepeatableCommand)
-@click.argument("path", type=click.Path(exists=True, readable=False, path_type=Path))
+@click.argument("path", type=ExistingPath(readable=False))
 @module_option("What the backup is of.")
 @click.option("--device-name", metavar="NAME", help="Name of this machine; the host's by default.")
 @click.option(
@@ -81,7 +87,7 @@ _CLEANUP: Final = 0.5
 )
 @click.option(
     "--exclude-from",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=ExistingPath(dir_okay=False),
     metavar="FILE",
     multiple=True,
     help="Leave out what the lines of FILE say, one pattern on each.",

@@ -19,6 +19,7 @@ from koodrive_async.cli.emulator import faults_of
 from koodrive_async.cli.json_output import Failed, json_option, write_json
 from koodrive_async.cli.local import local_files, total_size
 from koodrive_async.cli.machine import Machine, made_up_machine
+from koodrive_async.cli.options import ExistingPath
 from koodrive_async.cli.output import Bare, quiet_option
 from koodrive_async.cli.progress import Meter, Screen
 from koodrive_async.cli.running import run
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
+@click.argument("path", required=False, type=ExistingPath())
 @click.option(
     "--fault",
     "rules",

@@ -24,6 +24,7 @@ from koodrive_async.cli.output import quiet_option
 from koodrive_async.cli.running import run
 from koodrive_async.emulator import Dialect, Emulator, Faults
 from koodrive_async.transport.plain_http import is_loopback
+from koodrive_async.upload.journal import SETTING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,7 +152,8 @@ def emulator(
     commands work, koodrive emulator -- pytest runs tests. The exit code is that of COMMAND.
 
     Without COMMAND it writes only the variables that point a client at it, as a shell sets them,
-    to standard output; with --json one object: url, directory, environment. No proxy is in between.
+    to standard output; with --json one object: url, directory, environment. No proxy is in between,
+    and the journal of clients is in the directory, unless KOODRIVE_JOURNAL names another one.
     An app and an account to sign in with are in credentials.json of the directory.
     """
     with ExitStack() as stack:
@@ -172,7 +174,7 @@ def emulator(
             if not (quiet or as_json):
                 told = f"emulator: {service.url} serves what is in {where} to {command[0]}"
                 click.echo(told, err=True)
-            code = run_child(command, environment_of(service))
+            code = run_child(command, environment_of(service, where))
             raise click.exceptions.Exit(code)
         try:
             run(partial(_serve, service, where, quiet=quiet, as_json=as_json))
@@ -187,7 +189,7 @@ async def _serve(service: Emulator, where: Path, *, quiet: bool, as_json: bool) 
 
 
 def _announce(service: Emulator, where: Path, *, quiet: bool, as_json: bool) -> None:
-    environment = environment_of(service)
+    environment = environment_of(service, where)
     if as_json:
         write_json({"url": service.url, "directory": where.absolute(), "environment": environment})
     else:
@@ -199,10 +201,16 @@ def _announce(service: Emulator, where: Path, *, quiet: bool, as_json: bool) -> 
         click.echo(told, err=True)
 
 
-def environment_of(service: Emulator) -> dict[str, str]:
-    """Return the variables that point a client at an emulator, past the proxies that there are."""
+def environment_of(service: Emulator, where: Path) -> dict[str, str]:
+    """Return the variables that point a client at an emulator, past the proxies that there are.
+
+    :param where: The directory of the emulator, which the journal is in, too: the user's own one
+        would keep records of an emulator that is gone. A journal that the environment names stays.
+    """
     # of a profile, too, the proxy leads elsewhere
     found = service.environment() | {"KOODRIVE_PROXY": NO_PROXY_AT_ALL}
+    if not os.environ.get(SETTING, "").strip():
+        found[SETTING] = str((where / "journal.db").absolute())
     url = yarl.URL(service.url)
     host = url.host or ""
     if not is_loopback(host):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
+from koodrive_async.cli.wording import printable
 from koodrive_async.models import Module
 
 if TYPE_CHECKING:
@@ -29,6 +32,25 @@ _UNITS: Final = {
 _SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 _MOST_DIGITS: Final = 9
+
+
+class ExistingPath(click.Path):
+    """A path of something that is there; what cannot be looked at is not said to be missing."""
+
+    def __init__(self, *, dir_okay: bool = True, readable: bool = True) -> None:
+        super().__init__(exists=True, dir_okay=dir_okay, readable=readable, path_type=Path)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path."""
+        try:
+            os.stat(value)  # noqa: PTH116 - as it was typed
+        except (FileNotFoundError, ValueError):
+            pass  # click says that it does not exist
+        except OSError as error:
+            self.fail(f"{printable(os.fsdecode(value))}: {error.strerror}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class SizeType(click.ParamType[int]):

@@ -66,7 +66,7 @@ class Profiles:
         :raises ConfigurationError: There is no such profile, or something in it is not allowed.
         """
         if name not in self._tables:
-            known = f"it has {', '.join(self.names)}" if self.names else "there is none in it"
+            known = f"it has {', '.join(self.names)}" if self.names else "it has no profiles"
             raise SettingsError(
                 f"{self.file}: no profile {name!r}, named by {named_by}: {known}",
                 hint="koodrive login --profile NAME makes one",

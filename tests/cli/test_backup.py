@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 
@@ -248,3 +249,24 @@ def test_what_is_given_is_taken_or_said_in_its_own_words(invoke, tree):
     assert "MB/s" not in done.stdout  # nothing was sent
     done = invoke("backup", file, "--dry-run", "--resume")
     assert done.stderr.startswith("warning: --dry-run looks at neither the service nor")
+
+
+@pytest.mark.parametrize("command", ["backup", "demo"])
+@pytest.mark.parametrize("kind", ["loop", "long", "behind a file"])
+def test_a_path_that_cannot_be_looked_at_is_not_called_missing(invoke, tmp_path, command, kind):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    path, number = {
+        "loop": (tmp_path / "loop", errno.ELOOP),
+        "long": (tmp_path / ("x" * 300), errno.ENAMETOOLONG),
+        "behind a file": (tmp_path / "file" / "x", errno.ENOTDIR),
+    }[kind]
+    done = invoke(command, path)
+    assert done.exit_code == 2
+    assert f"{path}: {os.strerror(number)}" in done.stderr
+
+
+def test_a_missing_path_is_called_missing(invoke, tmp_path):
+    done = invoke("backup", tmp_path / "missing")
+    assert done.exit_code == 2
+    assert "does not exist" in done.stderr

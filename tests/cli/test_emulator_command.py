@@ -130,6 +130,16 @@ def test_in_json_it_is_one_object(start):
     assert (process.returncode, out, err) == (0, "", "")
 
 
+def test_the_journal_of_its_clients_goes_with_it(call, monkeypatch):
+    monkeypatch.delenv("KOODRIVE_JOURNAL", raising=False)
+    script = 'echo "$KOODRIVE_JOURNAL"'
+    done = call("emulator", "sh", "-c", script)
+    where = done.stderr.partition("serves what is in ")[2].partition(" to ")[0]
+    assert done.stdout == f"{where}/journal.db\n"
+    monkeypatch.setenv("KOODRIVE_JOURNAL", "off")
+    assert call("emulator", "sh", "-c", 'echo "$KOODRIVE_JOURNAL"').stdout == "off\n"
+
+
 def test_help_lists_every_kind_of_fault(invoke):
     text = invoke("emulator", "--help").stdout
     assert set(FAULT_KINDS) == set(get_args(Kind))

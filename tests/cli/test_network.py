@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import ssl
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -354,4 +355,4 @@ def test_login_keeps_the_hosts_that_it_was_allowed(invoke, koodrive_emulator, pl
 )
 def test_an_emulator_on_an_address_of_the_network_is_allowed_to_its_command(host, allowed):
     service: Any = SimpleNamespace(url=f"http://{host}:8080", environment=dict)
-    assert environment_of(service).get("KOODRIVE_ALLOW_PLAIN_HTTP") == allowed
+    assert environment_of(service, Path()).get("KOODRIVE_ALLOW_PLAIN_HTTP") == allowed

@@ -48,7 +48,7 @@ def test_nothing_is_written_into_a_file_that_has_the_number_of_a_stream(call, tr
 def test_questions_need_a_stream_to_answer_on(call):
     done = call("login", preexec_fn=closing(0))
     assert done.returncode == 2
-    assert done.stderr.startswith("error: nobody can be asked")
+    assert done.stderr.startswith("error: this is no terminal to ask on: ")
 
 
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no such device")  # noqa: PTH110 - of a device
