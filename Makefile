@@ -16,7 +16,7 @@ demo: $(READY)  ## Back up a small tree to an emulator on this machine and compa
 	$(BIN)/koodrive demo $(if $(DEMO_PATH),"$(DEMO_PATH)")
 
 test: check  ## Formatter check, linter, types, tests.
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-lowest: $(READY)  ## The suites of the core and of the command with the lowest declared versions.
 	$(BIN)/python -m tests.environments --workers $(WORKERS) lowest

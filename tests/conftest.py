@@ -16,6 +16,9 @@ pytest_plugins = ["koodrive_async.testing.fixtures"]
 # The choice is made once in a process: before a test sets the variable that forces it for another.
 backend()
 
+# Hundreds of tests start Python, which would compile all modules each time if it kept none.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Every client reads the certificates of all authorities it trusts. The system's are some 150, which
 # takes longer than most tests do; one is enough where no server has a certificate of theirs.
 AUTHORITIES = os.environ.get("SSL_CERT_FILE")
@@ -44,6 +47,17 @@ def systems_authorities(monkeypatch):
         monkeypatch.delenv("SSL_CERT_FILE")
     else:
         monkeypatch.setenv("SSL_CERT_FILE", AUTHORITIES)
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before():
+    """Undo what code under test does to the environment, such as an example of a page."""
+    before = dict(os.environ)
+    yield
+    if os.environ != before:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ output is a list of exit code and what came on standard error.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -56,9 +57,23 @@ def opened(file):
     return os.open(file, os.O_WRONLY | os.O_APPEND)
 
 
+LOADED_LATE = (
+    "_strptime",
+    "anyio._backends._asyncio",
+    "encodings.idna",
+    "filelock",
+    "koodrive_async.upload.journal_calls",
+    "koodrive_async.upload.journal_file",
+)
+"""What commands load when they need it, so that each of the forks need not."""
+
+
 if __name__ == "__main__":
     for module, _ in app._COMMANDS.values():
         import_module(f"koodrive_async.cli.{module}")
+    for module in LOADED_LATE:
+        import_module(module)
+    gc.freeze()  # a collection in a fork would copy all that is loaded
     wanted = json.load(sys.stdin)
     results = [run(each, wanted) for each in wanted["commands"]]
     json.dump(results, sys.stdout)

@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+from tests.cli.conftest import reset_signals
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -44,6 +46,8 @@ class Shell:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             start_new_session=True,
+            # whoever runs the tests may ignore them (nohup), and bash cannot undo what it inherits
+            preexec_fn=reset_signals,  # noqa: PLW1509 - it sets signals only
         )
         return self
 

@@ -30,7 +30,7 @@ from tests.faults.table import (
     written_line,
     written_lines,
 )
-from tests.faults.trial import open_below, tried_all, write_tree
+from tests.faults.trial import LESS_HASTY, open_below, tried_all, write_tree
 
 pytestmark = [
     pytest.mark.anyio,
@@ -71,18 +71,26 @@ def nothing_left(tmp_path, tree, spools):
     return look
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("row", "often"), [pytest.param(*both, id=f"{both[0].name}, {both[1]}") for both in all_rows()]
 )
 async def test_a_fault_ends_at_every_stage_as_the_page_says(
     row, often, tmp_path, tree, nothing_left
 ):
+    page_says = written_line(titles()[often], row.name)
     with nothing_left():
         outcomes = await tried_all(cells(row, often), tmp_path / "tried", tree)
-    wrong = [f"{cell}: {each}" for cell, found in outcomes.items() for each in found.wrong]
-    assert wrong == []
-    line = rendered(row, often, outcomes)
-    assert line == written_line(titles()[often], row.name), f"{WRITE} writes the page"
+    if row.waits and (wrong_of(outcomes) or rendered(row, often, outcomes) != page_says):
+        # on a busy machine a sound answer, too, may take longer than the short deadline
+        with nothing_left():
+            outcomes = await tried_all(cells(row, often), tmp_path / "again", tree, LESS_HASTY)
+    assert wrong_of(outcomes) == []
+    assert rendered(row, often, outcomes) == page_says, f"{WRITE} writes the page"
+
+
+def wrong_of(outcomes):
+    return [f"{cell}: {each}" for cell, found in outcomes.items() for each in found.wrong]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)

@@ -37,6 +37,7 @@ PART = 5 * MIB
 
 PATIENT = Timeouts(connect=20, answer=20, complete=20, stall=20, cleanup=20)
 HASTY = Timeouts(connect=20, answer=0.3, complete=0.3, stall=0.3, cleanup=20)
+LESS_HASTY = Timeouts(connect=20, answer=3, complete=3, stall=3, cleanup=20)
 AT_ONCE = RetryPolicy(attempts=3, base_delay=0.0, per_second=None, max_retry_after=60, outage=0)
 LIFE_OF_A_LOCK = 600.0
 LIVES = 2
@@ -94,9 +95,9 @@ class Outcome:
         return "/".join(self.names or ("ok",)) + ("*" if self.kept else "")
 
 
-async def tried(cell, folder, tree):
+async def tried(cell, folder, tree, hasty=HASTY):
     """Try a cell in a folder of its own, with files that only are read."""
-    trial = Trial(cell, folder, tree)
+    trial = Trial(cell, folder, tree, hasty)
     async with Emulator(folder / "koodrive", etags=False, clock=trial.clock.time) as emulator:
         outcome = await trial.run(emulator)
     shutil.rmtree(folder)  # a thousand of them would be gigabytes
@@ -104,10 +105,14 @@ async def tried(cell, folder, tree):
 
 
 class Trial:
-    """A backup, and what becomes of it."""
+    """A backup, and what becomes of it.
 
-    def __init__(self, cell, folder, tree):
+    :param hasty: The deadlines of a fault that takes one to get over it.
+    """
+
+    def __init__(self, cell, folder, tree, hasty=HASTY):
         self.cell = cell
+        self.hasty = hasty
         self.clock = Clock()
         self.journal = folder / "state" / "journal.db"
         self.contents = CONTENTS[cell.shape]
@@ -136,7 +141,7 @@ class Trial:
     async def errors_of(self, emulator, device_id):
         """Back up, and return every error: those of single files, and what ended it."""
         errors: list[Exception] = []
-        timeouts = HASTY if self.cell.row.waits else PATIENT
+        timeouts = self.hasty if self.cell.row.waits else PATIENT
         try:
             async with self.client(emulator, timeouts) as drive:
                 await self.back_up(emulator, drive, device_id, errors)
@@ -257,14 +262,14 @@ def improper(error):
         yield f"it does not pickle: {error!r}"
 
 
-async def tried_all(cells, folder, tree):
+async def tried_all(cells, folder, tree, hasty=HASTY):
     """Try cells, some of them at a time; return what became of each."""
     found = {}
     limiter = anyio.CapacityLimiter(IDLE_AT_A_TIME if cells[0].row.waits else BUSY_AT_A_TIME)
 
     async def one(number, cell):
         async with limiter:
-            found[cell] = await tried(cell, folder / f"{number}", tree)
+            found[cell] = await tried(cell, folder / f"{number}", tree, hasty)
 
     # a lock whose life is over is asked for 30 times, which takes too long where nothing answers
     with patch.object(keeper, "_PATIENCE", 3):
