@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 import ssl
+import threading
 
 import anyio
 import pytest
@@ -13,13 +14,18 @@ import trustme
 from koodrive_async import (
     ConnectionFailed,
     DeadlineExceeded,
+    Limits,
+    Module,
     PartRejected,
     RetryPolicy,
     UntrustedCertificate,
 )
+from koodrive_async.emulator import Emulator
+from koodrive_async.testing import connect
 from koodrive_async.threads import ThreadPool
 from koodrive_async.transport.retry import Failure, first_objection
 from koodrive_async.upload import lane as lane_module
+from koodrive_async.upload import sockets
 from koodrive_async.upload.budget import MemoryBudget
 from koodrive_async.upload.plan import PlannedPart
 from koodrive_async.upload.sockets import PatientSocket
@@ -221,3 +227,65 @@ async def test_a_server_that_says_nothing_of_tls_is_left_at_the_deadline(client_
         with pytest.raises(DeadlineExceeded, match=r"Timeouts\.connect") as error:
             await put(lane, f"https://127.0.0.1:{server.port}/")
     assert not error.value.sent
+
+
+class TurnsTaken(threading.Semaphore):
+    """Turns to encrypt, all of which are taken; says when a thread waits for one."""
+
+    def __init__(self, waits):
+        super().__init__(0)
+        self._waits = waits
+
+    def acquire(self, blocking=True, timeout=None):
+        self._waits()
+        return super().acquire(blocking, timeout)
+
+
+@pytest.fixture
+async def waiting(monkeypatch):
+    """Return the turns to encrypt, which are all taken, and an event: a thread waits for one."""
+    loop, waits = asyncio.get_running_loop(), asyncio.Event()
+    turns = TurnsTaken(lambda: loop.call_soon_threadsafe(waits.set))
+    monkeypatch.setattr(sockets._ENCRYPTING, "turns", turns)
+    return turns, waits
+
+
+@pytest.mark.parametrize("again", [1, 3])
+async def test_a_part_that_waits_for_its_turn_to_encrypt_can_be_cancelled(
+    client_tls, server_tls, waiting, again
+):
+    turns, waits = waiting
+    async with serving(tls=server_tls) as server, open_lane(tls=client_tls, threads=1) as lane:
+        for _ in range(again):
+            waits.clear()
+            sending = asyncio.create_task(put(lane, server.url, b"cancelled"))
+            await waits.wait()
+            sending.cancel()
+            await asyncio.wait([sending])
+            assert sending.cancelled()
+        assert server.requests == []
+        turns.release()
+        await put(lane, server.url, b"sent")  # by the only thread, in the only turn
+        assert [request.body for request in server.requests] == [b"sent"]
+    assert turns.acquire(blocking=False)
+    assert not turns.acquire(blocking=False)
+
+
+async def test_an_upload_cancelled_before_its_turn_to_encrypt_takes_no_connection_along(
+    client_tls, server_tls, waiting, tmp_path
+):
+    turns, waits = waiting
+    with Emulator(tmp_path / "koodrive", ssl_context=server_tls) as emulator:
+        one = Limits(connections=1)
+        async with connect(emulator, tls=client_tls, limits=one) as drive:
+            device = await drive.devices.bind("m")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                sending = asyncio.create_task(session.upload(b"cancelled", name="a"))
+                await waits.wait()
+                sending.cancel()
+                await asyncio.wait([sending])
+                assert sending.cancelled()
+                turns.release()
+                assert (await session.upload(b"sent", name="b")).outcome == "uploaded"
+        assert [file.name for file in emulator.files() if file.completed] == ["b"]
+    assert turns.acquire(blocking=False)
