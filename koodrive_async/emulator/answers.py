@@ -42,7 +42,23 @@ LOCK_REFUSALS: Final[Mapping[str, str]] = {
 }
 
 
-RefusalKind = Literal["held_lock", "lost_lock", "bad_credentials", "missing_record", "rate_limit"]
+RefusalKind = Literal[
+    "held_lock",
+    "lost_lock",
+    "foreign_lock",
+    "unknown_lock",
+    "bad_credentials",
+    "missing_record",
+    "rate_limit",
+]
+
+_KINDS_OF_LOCKS: Final[Mapping[str, RefusalKind]] = {
+    "missing": "lost_lock",
+    "unknown": "unknown_lock",
+    "foreign": "foreign_lock",
+    "expired": "lost_lock",
+    "held": "held_lock",
+}
 
 
 class RefusedError(Exception):
@@ -101,7 +117,7 @@ def invalid(what: str) -> RefusedError:
 
 def lock_refused(why: str) -> RefusedError:
     """Return the refusal for one of the reasons of :data:`LOCK_REFUSALS`."""
-    kind: RefusalKind = "held_lock" if why == "held" else "lost_lock"
+    kind = _KINDS_OF_LOCKS[why]
     msg = f"Verify parameters failed. {LOCK_REFUSALS[why]}"
     return RefusedError(400, PARAMETER_INVALID, msg, kind=kind)
 

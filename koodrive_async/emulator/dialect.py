@@ -77,6 +77,8 @@ class Dialect:
     # --- locks ------------------------------------------------------------------------------
     held_lock: LockRefusal = "400-13000102"
     lost_lock: LockRefusal = "400-13000102"
+    foreign_lock: LockRefusal = "400-13000102"
+    unknown_lock: LockRefusal = "400-13000102"
     lock_scope: Literal["user-and-module", "device", "user"] = "user-and-module"
     expired_lock: Literal["dead", "renewable"] = "dead"
     lock_header: LockHeader = "documented"

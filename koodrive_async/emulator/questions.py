@@ -23,9 +23,9 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "same_file": "Does autoRename 4 take a file that is not complete for the same file?",
     "duplicate_name": "How does autoRename 3 refuse a name: code 13000405, existFileId, or both?",
     "held_lock": "How does the service refuse to give a lock that is held already?",
-    "lost_lock": (
-        "How is a lost lock refused: it ran out, was released, is unknown, or is another user's?"
-    ),
+    "lost_lock": "How is a lock refused that has run out?",
+    "foreign_lock": "How is a lock refused that is another user's?",
+    "unknown_lock": "How is a lock refused that is not known, since it was released or never was?",
     "lock_scope": "What is locked: a module of a user, of a device, or everything of the user?",
     "expired_lock": "Can a lock be renewed after it ran out, as the English page has it?",
     "lock_header": "Which calls want x-backup-lock-id?",

@@ -13,7 +13,7 @@ from tests.sample import sample
 @pytest.mark.parametrize(
     "koodrive_dialect",
     [
-        Dialect(held_lock="423-13000901", lost_lock="404-13000309"),
+        Dialect(held_lock="423-13000901", unknown_lock="404-13000309"),
         Dialect(unfinished_files="listed", unique_names="folder"),
         Dialect(bound_machine="another-device", pages="empty"),
         Dialect(bound_machine="refused", refusal_status="200"),

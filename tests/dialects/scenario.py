@@ -1,9 +1,10 @@
 """One story of backups, told to a service of any dialect, and the oracle that it is held against.
 
 A tree with empty, small and large files is backed up while answers are lost, the lock runs out and
-URLs grow old; the run is killed, and its lock stays with the service. Another run goes on with it.
-A second backup of the same tree, one file of which has changed, waits for a lock that another
-client holds. Then everything is listed, downloaded and compared.
+URLs grow old; the run is killed, and its lock stays with the service. Another run goes on with it,
+whose lock is suddenly unknown. A second backup of the same tree, one file of which has changed,
+waits for a lock that another client holds, and finds a lock in its journal that ran out, an unknown
+one, and one of another user. Then everything is listed, downloaded and compared.
 
 The oracle: what a receipt says is stored is stored, in this record, once, equal byte for byte, as
 the store of the emulator and a download say. A file without a receipt has an error of the tree that
@@ -43,7 +44,7 @@ from koodrive_async import (
 )
 from koodrive_async.emulator import Dialect, Emulator, Fault, HeldStatus
 from koodrive_async.testing import connect
-from koodrive_async.upload import plan
+from koodrive_async.upload import Journal, plan
 from tests.sample import sample
 
 PART = 1024 * 1024  # the least that a plan of the client has
@@ -81,6 +82,7 @@ SIGNING_IN = {
     "absent_fields",
     "unknown_fields",
 }
+USERS = ("1505084218764547200", "1882575898755117312")
 LOCK_WAIT = 60.0
 URL_LIFE = 60.0
 LOCK_LIFE = 600.0
@@ -192,6 +194,7 @@ class Story:
         self.emulator = Emulator(
             self.folder / "koodrive",
             dialect=dialect,
+            users=USERS,
             min_part_size=PART,
             etags=False,
             clock=self.clock.time,
@@ -317,8 +320,10 @@ class Story:
             "lost-answer:records.complete:times=1",
         )
         async with self.client() as drive, self.session(drive, resume=record_id) as session:
+            await drive.locks.release(session.lock.lock_id)
             await self.upload(session)
             assert session.record.record_id == record_id
+        assert session.lock.losses == 1
         if impossible(self.dialect) is None:
             self.faults_are_over()
         self.emulator.faults.clear()
@@ -334,23 +339,43 @@ class Story:
             "lost-upload:part.put:times=1",
         )
         self.clock.moved += LOCK_LIFE  # of the lock that the abandoned run left
-        async with self.client() as other, self.client() as drive:
+        stranger = emulator.accounts[1]
+        of_stranger = self.client(auth=BearerToken(stranger.token), user_id=stranger.user_id)
+        async with self.client() as other, of_stranger as third, self.client() as drive:
+            foreign = await third.locks.create(Module.FOLDER)
+            await self.noted("unknown@100", foreign.lock_id)
             held = await other.locks.create(Module.FOLDER)
             loop = asyncio.get_running_loop()
 
             def give_back():
                 tasks.append(loop.create_task(other.locks.release(held.lock_id)))
 
-            taken = emulator.seen.count("locks.create")
+            renewed = emulator.seen.count("locks.renew")
             emulator.seen.then(
-                "locks.create", lambda: loop.call_soon_threadsafe(give_back), count=taken + 1
+                "locks.renew", lambda: loop.call_soon_threadsafe(give_back), count=renewed + 3
             )
             async with self.session(drive) as session:
                 await self.upload(session)
+            if not tasks:
+                give_back()
             await asyncio.gather(*tasks)
+            if self.dialect.lock_scope != "device":  # there no lock was in the way
+                tried = emulator.seen.requests("locks.renew")
+                assert {"unknown@100", foreign.lock_id} <= {each.lock_id for each in tried}
+            await third.locks.renew(foreign.lock_id)
+            await third.locks.release(foreign.lock_id)
             record_id = session.record.record_id
         self.faults_are_over()
         return record_id
+
+    async def noted(self, *lock_ids):
+        """Note locks in the journal, as processes have left them that were killed."""
+        journal = Journal(self.journal)
+        await journal.open()
+        for lock_id in lock_ids:
+            account = f"{self.emulator.user_id}@{self.emulator.url}"
+            journal.hold_lock(account, Module.FOLDER.value, lock_id)
+        await journal.aclose()
 
     async def removed(self, record_id):
         async with self.client() as drive:

@@ -28,6 +28,8 @@ TOGETHER = [
     Dialect(multipart="one-url", created_parts="none"),
     Dialect(lost_lock="404-13000309", lock_header="everywhere"),
     Dialect(lost_lock="400-13000309", refusal_status="200"),
+    Dialect(unknown_lock="404-13000309", lock_header="everywhere"),
+    Dialect(foreign_lock="403-13000410", lock_scope="user"),
     Dialect(lost_lock="400-13000101", bad_credentials="400-13000101"),
     Dialect(lost_lock="403-13000410", bad_credentials="400-APIGW.0301"),
     Dialect(container_in_request="required", description_limit="512"),

@@ -16,6 +16,7 @@ from koodrive_async.emulator import Dialect, Fault
 pytestmark = pytest.mark.anyio
 
 LOCK_REFUSALS = Dialect.choices()["lost_lock"]
+LOCK_QUESTIONS = ("held_lock", "lost_lock", "foreign_lock", "unknown_lock")
 
 
 @pytest.fixture
@@ -193,11 +194,14 @@ async def test_a_duplicate_is_refused_with_a_code_or_an_id(
 # --- locks -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", LOCK_REFUSALS)
-async def test_locks_are_refused_with_the_status_and_code_of_the_dialect(
-    with_record, clock, answer
-):
-    wire, backup = await with_record(held_lock=answer, lost_lock=answer)
+async def test_the_questions_of_locks_have_the_same_answers():
+    assert {Dialect.choices()[name] for name in LOCK_QUESTIONS} == {LOCK_REFUSALS}
+
+
+@pytest.mark.parametrize("shift", range(len(LOCK_REFUSALS)))
+async def test_locks_are_refused_with_the_status_and_code_of_the_dialect(with_record, clock, shift):
+    answers = dict(zip(LOCK_QUESTIONS, LOCK_REFUSALS[shift:] + LOCK_REFUSALS, strict=False))
+    wire, backup = await with_record(**answers)
     held = await wire.call("POST", "/backup/lock", {"moduleCode": "100"})
     unknown = await wire.call("PATCH", "/backup/lock", lock="none@100")
     foreign = await wire.call(
@@ -205,7 +209,7 @@ async def test_locks_are_refused_with_the_status_and_code_of_the_dialect(
     )
     clock.now += 601
     lost = await wire.call("PATCH", "/backup/lock", lock=backup.lock)
-    assert {refusal(each) for each in (held, unknown, foreign, lost)} == {answer}
+    assert [refusal(each) for each in (held, lost, foreign, unknown)] == list(answers.values())
 
 
 @pytest.mark.parametrize(
