@@ -91,6 +91,8 @@ class Keeper:
         self._patience = max(_PATIENCE, math.ceil(outage / self._step))
         self._nap = anyio.CancelScope()
         self._summoned = False
+        self._tending = anyio.CancelScope()
+        self._at_work: anyio.Event | None = None
         self._writes: set[anyio.CancelScope] = set()
         self._held = anyio.Event()
         self._held.set()
@@ -162,6 +164,7 @@ class Keeper:
 
         :param stop: Called when it is lost for good.
         """
+        self._at_work = at_work = anyio.Event()
         try:
             while self._end is None:
                 await self._until_due()
@@ -176,13 +179,22 @@ class Keeper:
         except Exception as error:
             self.end(str(error), error)
             raise
+        finally:
+            at_work.set()
+
+    async def until_ended(self) -> None:
+        """Wait until :meth:`keep`, which has ended or was cancelled, has nothing under way."""
+        if self._at_work is not None:
+            await self._at_work.wait()
 
     def end(self, reason: str, cause: BaseException | None = None) -> None:
         """Let nobody write any more; the first reason stays."""
         if self._end is not None:
             return
         self._end = reason, cause
-        self._summon()  # the task ends: a lock that was given back is neither renewed nor replaced
+        # the task ends: a lock that was given back is neither renewed nor replaced
+        self._summon()
+        self._tending.cancel()
         self._stop_writes()
         self._held.set()
         self._answer()
@@ -214,6 +226,7 @@ class Keeper:
             self._suspend()
         try:
             async with task_group() as group:
+                self._tending = group.cancel_scope
                 group.start_soon(self._watch)
                 await self._settle()
                 group.cancel_scope.cancel()
@@ -222,7 +235,8 @@ class Keeper:
                 raise
             self._try_later(error)
         else:
-            self._resume()
+            if self._end is None:
+                self._resume()
 
     async def _watch(self) -> None:
         """Let nobody write when the lock's life ends while a call is on its way."""

@@ -246,7 +246,10 @@ class Locks:
             keeper = held.pop()
             keeper.end(_ENDED)
             with anyio.move_on_after(self._timeouts.cleanup, shield=True):
-                await self._give_back(keeper.lock_id, lost=keeper.gone)
+                async with task_group() as group:
+                    # which gives back what it is being granted in this moment
+                    group.start_soon(keeper.until_ended)
+                    await self._give_back(keeper.lock_id, lost=keeper.gone)
 
     # --- taking --------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -11,6 +13,7 @@ import pytest
 
 from koodrive_async import (
     ClientClosed,
+    LockLost,
     LockRefused,
     Module,
     RecordStatus,
@@ -261,6 +264,36 @@ async def test_a_lock_that_was_given_back_is_neither_renewed_nor_replaced(koodri
                 await asyncio.wait(tasks)
         assert koodrive_emulator.locks() == ()
     assert koodrive_emulator.seen.count("locks.create") == 1
+    assert koodrive_emulator.locks() == ()
+
+
+async def test_a_lock_that_is_granted_while_its_block_is_given_up_is_given_back(koodrive_emulator):
+    """The service grants another lock in the place of a lost one, and the answer comes late."""
+    seen, loop = koodrive_emulator.seen, asyncio.get_running_loop()
+    granted, answer = asyncio.Event(), threading.Event()
+
+    def grant():
+        loop.call_soon_threadsafe(granted.set)
+        answer.wait(10)
+
+    async with connect(koodrive_emulator, timeouts=Timeouts(lease=0.9)) as drive:
+        device = await drive.devices.bind("machine")
+        seen.then("locks.create", grant, count=2)
+        koodrive_emulator.faults.add(Fault("expired-lock", "locks.renew", times=1))
+        session = drive.backup(device.device_id, Module.FOLDER)
+        await asyncio.create_task(session.__aenter__())
+        await granted.wait()
+
+        async def let_it_come():
+            with contextlib.suppress(LockLost):
+                while True:
+                    session.lock.check()
+                    await asyncio.sleep(0)
+            answer.set()
+
+        coming = asyncio.create_task(let_it_come())
+    await coming
+    assert seen.count("locks.create", status=200) == 2
     assert koodrive_emulator.locks() == ()
 
 
