@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_NOT_TEXT: Final = "{} is no text in {}, the encoding that is set here"
+
 
 class Way(StrEnum):
     """How somebody signs in."""
@@ -109,13 +111,20 @@ def secret_of(way: Way, answers: Answers, *, from_stream: bool) -> str:
     name = _SECRETS[way]
     if from_stream and not sys.stdin.isatty():
         answers.complete()
-        return _only_line(name, sys.stdin.read())
+        return _only_line(name, _standard_input())
     if not somebody_is_there():
         option = f"--{name.replace(' ', '-')}-stdin"
         if not any(option in each for each in answers.missing):
             answers.missing.append(option)
     answers.complete()
     return ask(_PROMPTS[way], hidden=True)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read().removeprefix("\ufeff")  # as editors on Windows write it
+    except UnicodeDecodeError as error:
+        raise click.UsageError(_NOT_TEXT.format("standard input", error.encoding)) from None
 
 
 def _only_line(name: str, text: str) -> str:
@@ -183,3 +192,6 @@ def _answer_of(prompt: Callable[[], T], *, ends_line: bool) -> T:
         if isinstance(abort.__context__, KeyboardInterrupt):
             raise abort.__context__ from None
         raise
+    except UnicodeDecodeError as error:
+        # its text would show a byte of what may be a secret
+        raise click.UsageError(_NOT_TEXT.format("what was typed", error.encoding)) from None

@@ -23,7 +23,7 @@ from koodrive_async.errors import (
     UploadTaskGone,
 )
 from koodrive_async.transport.clock import read_http_date
-from koodrive_async.transport.excerpt import excerpt
+from koodrive_async.transport.excerpt import excerpt, hidden
 from koodrive_async.transport.wire import Refused
 from koodrive_async.url_text import without_urls
 
@@ -76,8 +76,8 @@ _SERVER_FAULTS = 500
 class Answer:
     """An answer as it came, and the request it belongs to.
 
-    :ivar secrets: The credentials of the request, which no message may show; None when nothing
-        of the answer may be shown.
+    :ivar secrets: What the request had to sign in with, which no message may show.
+    :ivar may_be_shown: Whether an answer that is none of the interface may be shown in part.
     """
 
     status: int
@@ -87,7 +87,8 @@ class Answer:
     path: str
     trace_id: str
     service_time: float
-    secrets: tuple[str, ...] | None = attrs.field(default=(), repr=False)
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    may_be_shown: bool = True
 
     def read(self, reader: Reader[T]) -> T:
         """Check the envelope and take out what the call is about.
@@ -131,7 +132,7 @@ class Answer:
 
     def _excerpt(self) -> str:
         kind = self.headers.get("Content-Type")
-        if self.secrets is None:
+        if not self.may_be_shown:
             return excerpt(b"", kind) if not self.raw else f"{len(self.raw):,} bytes"
         return excerpt(self.raw, kind, self.secrets)
 
@@ -154,8 +155,8 @@ class Answer:
     def _refusal(self, code: str, msg: str, answer: Mapping[str, Any]) -> ApiError:
         return _error_class(self.status, code)(
             status=self.status,
-            code=code,
-            msg=msg,
+            code=hidden(code, self.secrets),
+            msg=hidden(msg, self.secrets),
             method=self.method,
             path=self.path,
             trace_id=self.trace_id,

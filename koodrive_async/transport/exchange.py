@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ ANSWER_LIMIT = 64 * 1024 * 1024
 _TLS = "[SSL"
 _WANTS_CERTIFICATE = "certificate required"
 """What OpenSSL says, with numbers that mean something else to the system."""
+
+_SECRETS_OF_BODIES = ("password", "captchaToken", "refreshToken")
 
 LARGE = 256 * 1024
 """Bytes from which on a body is written in pieces, and JSON read in a worker thread."""
@@ -111,6 +114,7 @@ class Exchange:
                     trace_id=self.trace_id,
                     service_time=service_time.now(),
                     secrets=self._secrets(asked),
+                    may_be_shown=not self.secret,
                 )
         except (aiohttp.ClientError, OSError, ProxyProblemError) as error:
             failed = error
@@ -124,12 +128,11 @@ class Exchange:
         if problem := answered_itself(asked, self._there, response.status, kind):
             raise problem
 
-    def _secrets(self, asked: Proxy | None) -> tuple[str, ...] | None:
-        if self.secret:
-            return None
+    def _secrets(self, asked: Proxy | None) -> tuple[str, ...]:
         authorization = self.headers.get("Authorization", "")
         proxy = (asked.authorization if asked else None) or ""
-        return authorization, proxy
+        in_body = json.loads(self.body) if self.secret and self.body else {}
+        return authorization, proxy, *(str(in_body.get(each) or "") for each in _SECRETS_OF_BODIES)
 
     @property
     def _patience(self) -> float:

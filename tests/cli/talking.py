@@ -31,7 +31,7 @@ class Talk:
         self.type(f"{text}\n")
 
     def type(self, text):
-        os.write(self._descriptor, text.encode())
+        os.write(self._descriptor, text.encode(errors="surrogateescape"))
 
     def interrupt(self, number=signal.SIGINT):
         """Send a signal to a command that waits for an answer.
@@ -57,7 +57,7 @@ class Talk:
             data = os.read(self._descriptor, 65536)
         except OSError:  # how Linux says that the other side is closed
             return False
-        self.written += data.decode()
+        self.written += data.decode(errors="replace")
         return bool(data)
 
 

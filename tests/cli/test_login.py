@@ -134,6 +134,32 @@ def test_a_terminal_is_asked_and_the_token_is_not_shown(start, invoke, koodrive_
     assert invoke("devices").exit_code == 0
 
 
+@pytest.mark.parametrize("question", ["Sign in with", "Token"])
+def test_what_is_typed_and_no_text_is_refused_without_its_bytes(start, where, question):
+    env = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    with talk(start, "login", *where, env=env) as talking:
+        if question == "Token":
+            talking.answer("Sign in with", "token")
+        talking.answer(question, "secret\udcc3(")
+        assert talking.end() == 2, talking.written
+    assert "error: what was typed is no text in utf-8, the encoding that is set" in talking.written
+    assert "0xc3" not in talking.written
+
+
+def test_standard_input_that_is_no_text_is_refused_and_a_mark_of_its_order_ignored(
+    start, where, koodrive_emulator
+):
+    env = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    given = {b"secret\xc3(": 2, b"\xef\xbb\xbf" + koodrive_emulator.token.encode(): 0}
+    streams = {"stdin": subprocess.PIPE, "encoding": None, "env": env}
+    for data, code in given.items():
+        with start("login", "--token-stdin", *where, **streams) as process:
+            _, said = process.communicate(data, timeout=20)
+        assert process.returncode == code, said
+        assert b"0xc3" not in said
+        assert (b"standard input is no text in utf-8" in said) is bool(code)
+
+
 def test_what_the_profile_has_is_offered(start, give, where, koodrive_emulator):
     give("Bearer+old", "login", "--token-stdin", "--no-check", *where)
     with talk(start, "login") as talking:

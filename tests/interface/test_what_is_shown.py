@@ -8,11 +8,13 @@ import pickle
 import pkgutil
 import traceback
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import pytest
 
 from koodrive_async import (
+    ApiError,
     KooDriveError,
     MalformedResponse,
     Module,
@@ -210,6 +212,52 @@ async def test_nothing_that_was_sent_to_sign_in_is_shown_when_it_comes_back(scri
     assert "you sent" in str(caught.value)
     assert secret not in shown(caught.value)
     assert TOKEN not in shown(caught.value)
+
+
+REPEATED = {
+    "as it came": f"refused: {TOKEN}",
+    "without its kind": f"refused: {TOKEN.partition('+')[2]}",
+    "cut": f"refused: {TOKEN[:-5]}, and {TOKEN[9:]}",
+    "quoted": f"refused: Authorization={quote(TOKEN)}",
+    "in capitals": f"refused: {TOKEN.upper()}",
+    "in a list": f"refused: {[TOKEN]!r}",
+}
+
+
+@pytest.mark.parametrize("msg", REPEATED.values(), ids=REPEATED)
+@pytest.mark.parametrize("field", ["msg", "error_msg", "code"])
+async def test_no_refusal_shows_what_was_sent_to_sign_in(scripted, caplog, msg, field):
+    body = {"code": 13000102, field: msg} if field != "code" else {"code": msg, "msg": "no"}
+    scripted.otherwise = lambda _: answer(body, 400)
+    async with client_of(scripted, retry=ONCE) as client:
+        with pytest.raises(ApiError) as caught:
+            await client.devices.list()
+    text = f"{shown(caught.value)}\n{caplog.text}".lower()
+    assert "refused" in text
+    key = TOKEN.partition("+")[2].lower()
+    assert not [key[n : n + 12] for n in range(len(key) - 11) if key[n : n + 12] in text]
+
+
+async def test_no_refusal_shows_a_password_or_a_refresh_token(scripted):
+    scripted.otherwise = lambda _: answer(
+        {"code": 13000101, "msg": "account me: hunter2 or token-of-yours is wrong"}, 401
+    )
+    async with client_of(scripted, retry=ONCE) as client:
+        for call, secret in (
+            (client.tokens.login("me", agent_name="x", password="hunter2"), "hunter2"),
+            (client.tokens.refresh("token-of-yours"), "token-of-yours"),
+        ):
+            with pytest.raises(ApiError, match="account me: ") as caught:
+                await call
+            assert secret not in shown(caught.value)
+
+
+async def test_words_of_a_refusal_are_kept(scripted):
+    msg = "Bearer of a token: Signature and SignedHeaders of HMAC-SHA256 do not fit"
+    scripted.otherwise = lambda _: answer({"code": 13000102, "msg": msg}, 400)
+    async with client_of(scripted, retry=ONCE) as client:
+        with pytest.raises(ApiError, match=msg):
+            await client.devices.list()
 
 
 async def test_nothing_of_an_answer_to_signing_in_is_shown(scripted):
