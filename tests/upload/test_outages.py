@@ -18,6 +18,7 @@ from koodrive_async import (
     Timeouts,
     UntrustedCertificate,
 )
+from koodrive_async.emulator import Emulator, HeldStatus
 from koodrive_async.resources.keeper import Grant, Keeper
 from koodrive_async.testing import connect
 from koodrive_async.transport.outage import Outage
@@ -252,6 +253,48 @@ async def test_a_session_outlasts_an_outage_of_minutes(koodrive_emulator, device
     said = [r.getMessage() for r in caplog.records if r.name.endswith("transport.outage")]
     assert sum("out of reach" in line for line in said) == 1
     assert "can be reached again" in said[-1]
+
+
+async def test_a_backup_goes_on_under_a_new_lock_after_an_outage_that_outlasts_the_old_one(
+    tmp_path, caplog
+):
+    caplog.set_level(logging.WARNING, "koodrive_async")
+    clock = WallClock()
+    files = {f"{number}.bin": sample(1000, number) for number in range(4)}
+    settings = {"clock": clock, "retry": RetryPolicy(per_second=None)}
+    with Emulator(tmp_path / "koodrive", clock=clock.time) as emulator:
+        async with connect(emulator, **settings) as drive:
+            device = await drive.devices.bind("m")
+            async with drive.backup(device.device_id, Module.FOLDER) as session:
+                await session.upload(b"before", name="before.bin")
+                first, ends = session.lock.lock_id, session.lock.expires_at
+                await asyncio.to_thread(emulator.stop)
+                uploads = [
+                    asyncio.ensure_future(session.upload(content, name=name))
+                    for name, content in files.items()
+                ]
+                away_until = clock.now + 700
+                while clock.now < away_until:
+                    await clock.advance(5)
+                    await asyncio.sleep(0.001)  # for the sockets
+                assert clock.now > ends == session.lock.expires_at
+                assert not any(upload.done() for upload in uploads)
+                await asyncio.to_thread(emulator.start)
+                while not all(upload.done() for upload in uploads):
+                    await clock.advance(1)
+                    await asyncio.sleep(0.001)
+                receipts = [upload.result() for upload in uploads]
+                assert session.lock.losses >= 1
+                assert session.lock.lock_id != first
+        assert {receipt.name for receipt in receipts} == set(files)
+        held = {file.name: emulator.content(file.file_id) for file in emulator.files()}
+        assert held == files | {"before.bin": b"before"}
+        assert all(file.completed for file in emulator.files())
+        (record,) = emulator.records()
+        assert record.status == HeldStatus.COMPLETED
+        assert emulator.locks() == ()
+        assert first not in {call.lock_id for call in emulator.seen.requests("files.create")[1:]}
+    assert caplog.text.count("the service is out of reach since") == 1
 
 
 async def test_a_lock_that_ran_out_is_asked_for_as_long_as_an_outage_is_waited_for():
