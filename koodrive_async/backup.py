@@ -321,7 +321,7 @@ class BackupSession:
                 self._idle.set()
         if receipt is None:  # the scope was cancelled
             self.lock.check()  # that a lock was lost says more
-            raise ClientClosed("the backup session ended while this file was on its way")
+            raise ClientClosed("the backup session ended while this file was being uploaded")
         if receipt.container_id is not None:
             begun.add_container(receipt.container_id)
         return receipt

@@ -98,7 +98,7 @@ class KooDrive:
         OpenTelemetry's global providers in a program that has loaded it; None for nowhere.
     :raises ConfigurationError: The endpoint is not a URL, or is ``http`` on another machine that
         ``allow_plain_http`` does not name; the user id or user agent cannot stand in
-        a header, or the proxy is none that this package can use.
+        a header, or this package cannot use the proxy.
 
     :ivar devices: Machines bound to the user.
     :ivar configs: Config entries.
@@ -374,8 +374,8 @@ class KooDrive:
             ``InvalidArgument`` when it is completed.
         :param root: The folder that is backed up, by which its record is found again: it is noted
             in the journal, and a digest of it kept with the record unless it has ``properties``.
-        :raises InvalidArgument: There is no such module, an id is none, or ``properties`` is not
-            JSON.
+        :raises InvalidArgument: There is no such module, an id is not valid, or ``properties`` is
+            not JSON.
         """
         return BackupSession(
             device_id,

@@ -108,7 +108,7 @@ class Timeouts:
         limit on a part as a whole.
     :param lease: Life of a backup lock. The service grants 10 minutes and does not say so in
         its answers (page ``createBackupLock``); it is renewed at a third of this.
-    :param lock: A backup lock that somebody else holds; 0 does not wait for it.
+    :param lock: A backup lock that another client holds; 0 does not wait for it.
     :param cleanup: Giving a lock back when its holder is cancelled; it runs out by itself anyway.
         Also the end of the sources of a batch, when its session is left after the last outcome.
     """
@@ -129,7 +129,7 @@ class RetryPolicy:
     The wait before attempt n + 1 is a random part of ``min(max_delay, base_delay * 2 ** (n - 1))``
     (full jitter), or what the service asked for in ``Retry-After``, at most ``max_retry_after``.
 
-    :param attempts: How often a request is sent at the most; 1 never repeats.
+    :param attempts: How often a request is sent, at most; 1 never repeats.
     :param base_delay: Upper bound of the first wait, in seconds.
     :param max_delay: Upper bound of every wait, in seconds.
     :param max_retry_after: A longer ``Retry-After`` ends the attempts instead, in seconds.

@@ -16,8 +16,8 @@
     ├── BackupIncomplete                  a loop over uploads was left before its end
     ├── TransportError                    no usable answer arrived
     │   ├── ConnectionFailed              refused, reset, unresolved, TLS
-    │   │   ├── ProxyFailed               the proxy refused, or is none
-    │   │   └── UntrustedCertificate      nobody trusted vouches for the other side
+    │   │   ├── ProxyFailed               the proxy refused, or is not one
+    │   │   └── UntrustedCertificate      no trusted authority vouches for the other side
     │   ├── DeadlineExceeded              a named wait took longer than its deadline
     │   └── MalformedResponse             not JSON, without code, not as documented
     ├── PagingError                       the service returned the same cursor twice
@@ -26,7 +26,7 @@
     │   ├── AuthenticationError           the credentials were refused
     │   ├── PermissionDenied              the user may not do this here
     │   ├── NotFound                      no such device, record, file, space
-    │   ├── LockRefused                   somebody else may be holding the backup lock
+    │   ├── LockRefused                   another client may hold the backup lock
     │   ├── DuplicateFileName             the name is taken and renaming was not allowed
     │   ├── InsufficientSpace             the quota is used up
     │   ├── UploadTaskGone                the upload has to be created again
@@ -279,7 +279,7 @@ class UntrustedCertificate(ConnectionFailed):
 
 
 class ProxyFailed(ConnectionFailed):
-    """The proxy cannot be reached, refused, or is none.
+    """The proxy cannot be reached, refused, or is not a proxy.
 
     One that takes too long is a :exc:`DeadlineExceeded`, which names it too.
 
@@ -411,22 +411,22 @@ class NotFound(ApiError):
 
 
 class LockRefused(ApiError):
-    """The backup lock was not granted: most likely somebody else holds it.
+    """The backup lock was not granted: most likely another client holds it.
 
     The service has no code of its own for this. A lock whose answer was lost on the way holds the
     next one off as well, until its life is over.
     """
 
     advice: str | None = (
-        "somebody else may hold it: it is free again when they give it back, or 10 minutes after "
-        "they were last heard of; Timeouts.lock says how long to wait for it"
+        "another client may hold it: it is free again when that gives it back, or 10 minutes after "
+        "its last renewal; Timeouts.lock says how long to wait for it"
     )
 
 
 class DuplicateFileName(ApiError):
     """A file of this name exists and ``AutoRename.REJECT`` was asked for.
 
-    :ivar existing_file_id: Id of the file that has the name, when the service told it.
+    :ivar existing_file_id: Id of the file that has the name, when the service says it.
     """
 
     existing_file_id: str | None = None
@@ -459,7 +459,7 @@ class IntegrityCheckFailed(ApiError):
 
 
 class RateLimited(ApiError):
-    """Too many requests; ``retry_after`` says how long to wait when the service told it."""
+    """Too many requests; ``retry_after`` says how long to wait, where the service says it."""
 
 
 class ServerFault(ApiError):

@@ -18,7 +18,7 @@ metric                     unit      what it says
 ``koodrive.upload.bytes``  bytes     content that the object store has acknowledged
 ``koodrive.upload.parts``  parts     how many it has acknowledged
 ``koodrive.retries``       requests  parts and calls that were sent again
-``koodrive.loop.lag``      seconds   how long the event loop took to hear of work that had ended:
+``koodrive.loop.lag``      seconds   how long the event loop took to notice work that had ended:
                                      what it was late by, whatever kept it busy
 =========================  ========  ==============================================================
 
@@ -70,7 +70,7 @@ class ActiveSpan(Protocol):
 
 
 class Instruments(Protocol):
-    """What the parts of one client tell of themselves."""
+    """What the parts of one client report."""
 
     def span(
         self, name: str, parent: ActiveSpan | None = None, /, **attributes: Attribute
@@ -90,11 +90,11 @@ class Instruments(Protocol):
         """Count requests that are sent again."""
 
     def late(self, seconds: float) -> None:
-        """Note how long the event loop took to hear of something."""
+        """Note how long the event loop took to notice something."""
 
 
 def instruments(telemetry: Telemetry | Literal["auto"] | None) -> Instruments:
-    """Return what a client tells of itself with.
+    """Return what a client reports with.
 
     :param telemetry: None for nothing; ``"auto"`` for OpenTelemetry's global providers in a program
         that has loaded it.

@@ -307,7 +307,7 @@ def _rehearse(
     path: Path, is_file: bool, rules: Rules | None, *, goes_on: bool, quiet: bool, as_json: bool
 ) -> None:
     if goes_on and not quiet:
-        told = "--dry-run looks at neither the service nor the journal: it plans everything anew"
+        told = "--dry-run looks at neither the service nor the journal: it plans every file"
         write_warning(told, as_json=as_json)
     rehearsal = Rehearsal(path=path, is_file=is_file, rules=rules)
     run(partial(rehearsal.run, Bare(silent=quiet), as_json=as_json))

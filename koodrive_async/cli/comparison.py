@@ -63,7 +63,7 @@ def _problem(local: Path, file: Downloaded) -> str | None:
     try:
         digest, size = _content(local)
     except OSError as error:
-        return f"it cannot be read here any more ({reason(error)})"
+        return f"it can no longer be read here ({reason(error)})"
     if file.received[1] != size:
         return f"{size} bytes here, {file.received[1]} bytes came back"
     if file.received[0] != digest:

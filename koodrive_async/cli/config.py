@@ -67,7 +67,7 @@ def explain(ctx: click.Context, as_json: bool) -> None:
     where they are. Anywhere but on a terminal: setting, value, source and place, separated by
     tabs. With --json one object: file, profile, chosen_by, and settings, an object of value,
     source and where for each; a value is null where there is none. The exit code is 3 when
-    something is missing, or the file is wrong: then the rest is told nevertheless.
+    something is missing, or the file is wrong: the rest is written nevertheless.
     """
     arguments = ctx.meta.get(ARGUMENTS, {})
     missing: ConfigurationError | None = None

@@ -147,7 +147,7 @@ login.params.extend(network_options())
 def logout(ctx: click.Context, quiet: bool, as_json: bool) -> None:
     """Forget the credentials of a profile; its other settings stay.
 
-    The service is not told: a token that somebody else knows lives on until its time is over.
+    The service does not learn of it: a copy of the token stays valid until its time is over.
     With --json one object: profile, and forgotten, whether there were any.
     """
     file = config_path()

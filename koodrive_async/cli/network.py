@@ -47,7 +47,7 @@ class Network:
             return "certificates as the system verifies them"
         paths = ssl.get_default_verify_paths()
         places = " and ".join(place for place in (paths.cafile, paths.capath) if place)
-        return f"certificates of {places}" if places else "no certificates: there are none"
+        return f"certificates of {places}" if places else "no certificates were found"
 
 
 def find_network(values: Mapping[str, Value], environ: Mapping[str, str]) -> Network:

@@ -63,7 +63,7 @@ class Renewal:
         async with _turn(self.lock):
             kept = await to_thread.run_sync(self.vault.read)
             if kept is None or not kept.are_for(self._kept.endpoint, self._kept.user_id):
-                raise self._over("somebody has signed out or in as another user meanwhile")
+                raise self._over("this profile was signed out, or in as another user, meanwhile")
             if kept.token is None or kept.token == self._given:
                 kept = await self._renewed(kept)
         if kept.token is None:

@@ -104,8 +104,8 @@ class Fault:
     :param rate: chance that a request that matches is hit, 0 to 1.
     :param times: hit only so many requests; ``None`` for no limit.
     :param after: let the first so many requests that match pass.
-    :param seconds: how late an answer is (``latency``, 0.1 unless told), or the pause before each
-        of its bytes (``trickle``, 1 unless told).
+    :param seconds: how late an answer is (``latency``, 0.1 by default), or the pause before each
+        of its bytes (``trickle``, 1 by default).
     :param bytes_per_second: speed of bodies (``bandwidth``, ``total-bandwidth``).
     :param status: HTTP status (``error``, ``early-answer``).
     :param code: ``code`` of the answer (``error``, ``early-answer``); a number is sent as one. An
@@ -116,7 +116,7 @@ class Fault:
     :param moment: when the connection is cut (``reset``) or no longer served (``silence``):
         ``before`` the body is read, in the ``middle`` of a body (of the request, or of a
         download), ``after`` the body and before the service acts.
-    :raises ValueError: when a value is none of these, or the kind can hit no such route.
+    :raises ValueError: when a value is not one of these, or the kind can hit no such route.
     """
 
     kind: Kind = attrs.field(validator=_one_of(get_args(Kind)))

@@ -204,7 +204,7 @@ class ObjectStore:
         """Rule: of two PUTs of a part, the one that began later counts."""
         if self._latest.get(slot) is not mine:
             raise ObjectRefusedError(
-                409, "OperationAborted", "The part is being sent anew by another PUT"
+                409, "OperationAborted", "The part is being sent again by another PUT"
             )
 
     async def _get(self, exchange: Exchange, key: str) -> web.StreamResponse:

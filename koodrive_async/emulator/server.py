@@ -1,4 +1,4 @@
-"""The emulator: its settings, its lifetime and what it tells about itself."""
+"""The emulator: its settings, its lifetime and what it says about itself."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from koodrive_async.hashing.protocol import Midstate
 
 MIDSTATE_GRID = 1 << 20
-"""Bytes between two midstates of a fingerprint, unless told otherwise: 1 MiB."""
+"""Bytes between two midstates of a fingerprint, by default: 1 MiB."""
 
 # Of 64 KiB to 1 MiB the fastest, by one thread or two: 4 % over 256 KiB, 10 % over 64 KiB. Much
 # more than 1 MiB falls out of the processor's cache.
@@ -193,7 +193,7 @@ class Fingerprinter:
         :param file: a binary file object, best an unbuffered one.
         :param checkpoint: called with :attr:`length` after every slice of at most 1 MiB. What it
             raises ends the reading and reaches the caller; everything up to then has been seen.
-        :param limit: bytes to see at the most; another call goes on from there.
+        :param limit: most bytes to see; another call goes on from there.
         :returns: the number of bytes seen; less than the limit at the end of the file.
         :raises TypeError: if it is not a binary file object.
         :raises BlockingIOError: if it is non-blocking and has nothing to read yet.

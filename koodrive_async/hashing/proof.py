@@ -1,4 +1,4 @@
-"""proofCode: proof that whoever names a SHA-256 also has the bytes (page ``koodrive_05_0036``)."""
+"""proofCode: proof that the client of a SHA-256 also has the bytes (page ``koodrive_05_0036``)."""
 
 from __future__ import annotations
 

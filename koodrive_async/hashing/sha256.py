@@ -162,7 +162,7 @@ def choose(
     :raises RuntimeError: if nothing tried is there and passes.
     """
     if forced and forced not in candidates:
-        raise ValueError(f"{_VARIABLE}={forced!r} is none of {', '.join(candidates)}")
+        raise ValueError(f"{_VARIABLE}={forced!r} is not one of {', '.join(candidates)}")
     names = [forced] if forced else list(candidates)
     for name in names:
         for candidate in candidates[name]():

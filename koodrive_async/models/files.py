@@ -151,7 +151,7 @@ class BackupFile:
 
 @attrs.frozen(kw_only=True)
 class Download:
-    """A link to download one file, or why there is none.
+    """A link to download one file, or the reason why there is no link.
 
     :ivar url: Presigned URL for a GET, or None.
     """

@@ -28,7 +28,7 @@ class Bar:
 
     :ivar label: What is being done.
     :ivar done: Bytes.
-    :ivar total: Bytes, or None where nobody knows.
+    :ivar total: Bytes, or None where that is not known.
     :ivar speed: Bytes per second, or None before anything moved.
     :ivar left: Time left, in words.
     :ivar note: What else there is to say.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class CountingSink(Sink):
     """A sink that knows where the backup stands.
 
-    :param total: Bytes that there are to back up, where somebody knows.
+    :param total: Bytes that there are to back up, where that is known.
     """
 
     def __init__(self, total: int | None) -> None:

@@ -82,7 +82,9 @@ class Lines:
                 _write(stream, text)
             self._written += 1
         if self._left_out:
-            _log.warning("%s not written: nobody read them", count_text(self._left_out, "line"))
+            _log.warning(
+                "%s not written: the reader took none of them", count_text(self._left_out, "line")
+            )
             self._left_out = 0
 
     def _some(self) -> Iterator[tuple[TextIO, str]]:

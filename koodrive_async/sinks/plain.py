@@ -1,4 +1,4 @@
-""":class:`PlainSink`: lines, where nobody watches a terminal."""
+""":class:`PlainSink`: lines, where there is no terminal."""
 
 from __future__ import annotations
 

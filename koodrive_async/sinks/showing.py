@@ -1,4 +1,4 @@
-""":func:`show`: the events of a session, told to a sink."""
+""":func:`show`: the events of a session, passed to a sink."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def show(
     :raises InvalidArgument: ``sink`` is no sink, or has async methods, which nothing would await.
     :returns: A context manager that gives the sink; its ``total`` may be set when it becomes known.
 
-    Cancellation is passed on when the sink has been closed, which takes five seconds at the most.
+    Cancellation is passed on when the sink has been closed, which takes five seconds at most.
     """
     from koodrive_async.sync import BackupSession as BlockingSession  # noqa: PLC0415 - loads much
 

@@ -1,4 +1,4 @@
-""":class:`Sink`: something that is told what happens in a backup."""
+""":class:`Sink`: something that gets the events of a backup."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Sink(ABC):
-    """Something that is told what happens in a backup, used inside ``with`` or by :func:`show`.
+    """Something that gets the events of a backup, used inside ``with`` or by :func:`show`.
 
     Derive from it and write ``update``; the other two do nothing until you say more.
 
-    :ivar total: Bytes that there are to back up, where somebody knows; it may become known late.
+    :ivar total: Bytes that there are to back up, where that is known; it may become known late.
     """
 
     total: int | None = None

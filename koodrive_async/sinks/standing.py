@@ -1,4 +1,4 @@
-"""Where a backup stands, as far as its events tell."""
+"""Where a backup stands, as far as its events say."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Standing:
 
     A drawing thread may read at any time. It sees a moment that is at most one event old.
 
-    :ivar total: Bytes of the whole backup, where somebody knows.
+    :ivar total: Bytes of the whole backup, where that is known.
     """
 
     def __init__(self) -> None:
@@ -202,8 +202,8 @@ class Standing:
     def time_left(self, each: Pass) -> str:
         """Return how long a pass takes from here, such as ``0:42``.
 
-        Where nobody knows how much there is altogether, ``0:42+`` says how long the files take that
-        have begun. Nothing is returned where nothing moves, or nothing is left.
+        Where the total is not known, ``0:42+`` says how long the files take that have begun.
+        Nothing is returned where nothing moves, or nothing is left.
         """
         seconds = each.seconds_left(self.expected)
         if not seconds:

@@ -88,7 +88,7 @@ class Pager(Facade[aio.Pager[T]], Generic[T]):
 
     ``for item in pager`` goes over everything; while the caller works on a page, the next one is
     already on its way. Iterating again starts again at the beginning. Leaving a loop early leaves
-    nothing running, and :attr:`cursor` tells where to go on.
+    nothing running, and :attr:`cursor` says where to go on.
 
     Any number of threads may share one *iterator*: each item, or page, is handed out once, and all
     of their loops end. An error is raised in one of them; the next call asks for the same page

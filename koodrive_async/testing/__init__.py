@@ -37,7 +37,7 @@ def connect(emulator: Emulator, **settings: Any) -> KooDrive:
 
     :param emulator: One that is running.
     :param settings: As for :class:`KooDrive`; the emulator's own token and user, and
-        :data:`INSTANT_RETRIES`, no journal and no proxy, unless told otherwise.
+        :data:`INSTANT_RETRIES`, no journal and no proxy, by default.
     """
     settings.setdefault("auth", BearerToken(emulator.token))
     settings.setdefault("user_id", emulator.user_id)

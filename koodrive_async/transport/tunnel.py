@@ -99,7 +99,7 @@ def _refused(
             advice = f"it takes {', '.join(offered)} only, and this package speaks Basic"
     elif status < _FAULT:
         does = f"does not let through to {there}"
-        advice = f"ask whoever runs it to allow this host, or go past it: {proxy.way_past}"
+        advice = f"ask its administrator to allow this host, or go past it: {proxy.way_past}"
     else:
         does = f"could not reach {there}"
         advice = f"see whether this host is known behind it, or go past it: {proxy.way_past}"

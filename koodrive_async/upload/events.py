@@ -139,7 +139,7 @@ class FileFailed:
 
 @attrs.frozen(kw_only=True)
 class FileCancelled:
-    """The upload of a file was cancelled, by whoever asked for it or by the end of the session."""
+    """The upload of a file was cancelled, by its caller or by the end of the session."""
 
     number: int
     name: str

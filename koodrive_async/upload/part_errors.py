@@ -41,7 +41,7 @@ def fail(error: Exception, part: PlannedPart, timeouts: Timeouts, proxy: Proxy |
     sent = True
     match error:
         case AbortedError():
-            raise ClientClosed("the client was closed while a part was on its way") from None
+            raise ClientClosed("the client was closed while a part was being sent") from None
         case HandshakeError(reason=StallError()):
             kind, sent = DeadlineExceeded, False
             problem = f"connecting{through(proxy)} took longer than {timeouts.connect:g} s"

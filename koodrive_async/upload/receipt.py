@@ -111,7 +111,7 @@ class UploadReceipt:
 class UploadFailure:
     """A file that is not in the record, while others went on.
 
-    :ivar outcome: ``"failed"``: what tells it from a receipt, also to type checkers.
+    :ivar outcome: ``"failed"``: how it differs from a receipt, also for type checkers.
     :ivar source: What was to be uploaded.
     :ivar name: Its name, as far as known.
     :ivar description: Its description: in a tree, the relative path.

@@ -1,6 +1,6 @@
 """When what happened to a file: what timelines are drawn from.
 
-All moments are seconds of :func:`time.perf_counter`: only their differences tell something.
+All moments are seconds of :func:`time.perf_counter`: only their differences mean something.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class FileTrace:
 
     :ivar began: When work on it began.
     :ivar ended: When it was there, had failed, or was cancelled.
-    :ivar cancelled: Whether it was cancelled, by whoever asked for it or by the end of the session.
+    :ivar cancelled: Whether it was cancelled, by its caller or by the end of the session.
     :ivar hashing: None when nothing had to be hashed.
     :ivar parts: Attempts in the order in which they ended; not those that were cancelled.
     """

@@ -58,7 +58,7 @@ def test_every_kind_of_difference_is_named(local, downloads, path, problem):
 def test_a_local_file_that_is_gone_is_a_difference(local):
     local["folder/file"].unlink()
     (difference,) = compare(local, [came()])
-    assert "cannot be read here any more" in difference.problem
+    assert "can no longer be read here" in difference.problem
 
 
 def test_links_are_not_among_the_local_files(tmp_path):

@@ -249,7 +249,8 @@ def test_an_empty_variable_forces_nothing() -> None:
 
 def test_forcing_an_unknown_backend_names_the_known_ones() -> None:
     with pytest.raises(
-        ValueError, match="KOODRIVE_SHA256_BACKEND='md5' is none of libcrypto, commoncrypto, port"
+        ValueError,
+        match="KOODRIVE_SHA256_BACKEND='md5' is not one of libcrypto, commoncrypto, port",
     ):
         choose("md5")
 
