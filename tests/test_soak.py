@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from benchmarks.soak.findings import differences
+from benchmarks.soak.findings import UNFINISHED, differences
 from benchmarks.soak.journal_rows import JournalRows, read_journal
 from benchmarks.soak.result import Result
 from benchmarks.soak.soak import Plan, Soak
 from benchmarks.soak.trees import MIB, Scale, Tree
 from benchmarks.soak.weather import Weather
+from koodrive_async import PartRejected
+from koodrive_async.emulator import Fault
 
 SMALL = Scale(small=20, several=2, large=1, large_size=3 * MIB)
 
@@ -24,6 +28,30 @@ def test_a_short_soak_finds_nothing_and_counts_what_it_did(tmp_path):
     assert soak.result.records >= 1
     assert soak.result.files >= 20
     assert soak.result.requests
+
+
+@pytest.mark.anyio
+async def test_an_unfinished_file_is_noted_only_beside_one_that_is_complete(
+    drive, device_id, koodrive_emulator
+):
+    koodrive_emulator.faults.add(Fault("lost-answer", "files.create", times=1))
+    stuck = Fault("error", "part.put", status=403)
+    async with drive.backup(device_id, "100") as session:
+        receipt = await session.upload(b"here", name="a.txt", description="a.txt")
+        koodrive_emulator.faults.add(stuck)
+        with pytest.raises(PartRejected):
+            await session.upload(b"there", name="b.txt", description="b.txt")
+    expected = {"a.txt": (4, receipt.sha256), "b.txt": (5, "")}
+    notes: Counter[str] = Counter()
+
+    found = list(differences(koodrive_emulator, session.record.record_id, expected, notes))
+
+    assert notes == {UNFINISHED: 1}
+    assert len(found) == 1
+    assert "'b.txt' was not completed" in found[0]
+    strictly = list(differences(koodrive_emulator, session.record.record_id, expected))
+    assert len(strictly) == 2
+    assert "'a.txt' is 2 times" in strictly[0]
 
 
 def test_the_same_seed_makes_the_same_tree_and_the_same_changes(tmp_path):
