@@ -45,8 +45,8 @@ _CONTAINERS = "containerIds"
 _NOT_JSON = object()
 _UNFINISHED_FILES = (
     "the service completes no record while a file in it is unfinished: one that failed (resume the "
-    "record and upload it again), or one whose creation was not answered, which stays as it is; a "
-    "new backup is not affected"
+    "record and upload it again), or one whose creation was not answered, which stays as it is: "
+    "begin a new record then"
 )
 
 

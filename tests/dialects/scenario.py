@@ -35,6 +35,7 @@ from koodrive_async import (
     AppSignature,
     AuthenticationError,
     BearerToken,
+    IntegrityCheckFailed,
     KooDriveError,
     Module,
     NewScope,
@@ -125,9 +126,10 @@ def may_fail(dialect, path):
     return impossible(dialect) is not None
 
 
-def never_completes(dialect):
-    """Say whether an entry stays in a record that cannot be completed with it, nor without it."""
-    return (dialect.unfinished_record, dialect.forgotten_upload) == ("refused", "entry-stays")
+def leaves_nothing(dialect):
+    """Say whether an upload can find out, in a record, that an unfinished file there is its own."""
+    settings = {*dialect.settings} - {"unfinished_record=refused"}
+    return settings in ({"unfinished_details=given"}, {"unfinished_files=listed"})
 
 
 def downloads_work(dialect):
@@ -201,22 +203,17 @@ class Story:
             ssl_context=self.certificates and self.certificates.server,
         )
         self.questions = {setting.partition("=")[0] for setting in dialect.settings}
-        self.device_id = None
+        self.device_id = self.latest = None
         self.receipts = {}
 
     async def tell(self):
         self.write(CONTENTS)
         async with self.emulator:
             await self.calls_around()
-            first = await self.first_backup()
-            if never_completes(self.dialect):
-                with pytest.raises(KooDriveError):
-                    await self.killed_is_resumed(first)
-                return
-            await self.killed_is_resumed(first)
+            first = await self.ends_well(self.killed_is_resumed(await self.first_backup()), RESUMED)
             self.write(CHANGED)
             await self.abandoned_backup()
-            second = await self.second_backup()
+            second = await self.ends_well(self.second_backup(), CHANGED)
             for record_id, contents in ((first, RESUMED), (second, CHANGED)):
                 await self.compared(record_id, contents)
             await self.removed(first)
@@ -311,6 +308,36 @@ class Story:
         self.receipts.pop(records[0], None)  # they died with the process
         return records[0]
 
+    async def ends_well(self, backup, contents):
+        """Await a backup, and return its record; of another backup where that has to be refused.
+
+        It has to be if, and only if, the service completes no record with an unfinished file, and
+        the record has one. The error says that a new record is the way on.
+        """
+        refuses, refusal = self.dialect.unfinished_record == "refused", None
+        try:
+            record_id = await backup
+        except IntegrityCheckFailed as error:
+            refusal, record_id = error, self.latest
+            self.emulator.faults.clear()
+        assert bool(refuses and self.unfinished(record_id)) == (refusal is not None)
+        if refusal is not None:
+            assert refusal.method == "PATCH"
+            assert "begin a new record" in str(refusal)
+            self.stored(record_id, contents)
+            async with self.client() as drive, self.session(drive) as session:
+                await self.upload(session)
+            record_id = session.record.record_id
+            assert not self.unfinished(record_id)
+        return record_id
+
+    def unfinished(self, record_id):
+        return [
+            file.name
+            for file in self.emulator.files()
+            if file.record_id == record_id and not file.completed
+        ]
+
     async def killed_is_resumed(self, record_id):
         self.write(LATE)  # what the killed run left to do differs: these files are always left
         self.faults(
@@ -327,6 +354,9 @@ class Story:
         if impossible(self.dialect) is None:
             self.faults_are_over()
         self.emulator.faults.clear()
+        if leaves_nothing(self.dialect):
+            assert not self.unfinished(record_id)
+        return record_id
 
     async def second_backup(self):
         """Wait for a lock, lose it, and lose the token."""
@@ -354,16 +384,18 @@ class Story:
             emulator.seen.then(
                 "locks.renew", lambda: loop.call_soon_threadsafe(give_back), count=renewed + 3
             )
-            async with self.session(drive) as session:
-                await self.upload(session)
-            if not tasks:
-                give_back()
-            await asyncio.gather(*tasks)
+            try:
+                async with self.session(drive) as session:
+                    await self.upload(session)
+            finally:
+                if not tasks:
+                    give_back()
+                await asyncio.gather(*tasks)
+                await third.locks.renew(foreign.lock_id)
+                await third.locks.release(foreign.lock_id)
             if self.dialect.lock_scope != "device":  # there no lock was in the way
                 tried = emulator.seen.requests("locks.renew")
                 assert {"unknown@100", foreign.lock_id} <= {each.lock_id for each in tried}
-            await third.locks.renew(foreign.lock_id)
-            await third.locks.release(foreign.lock_id)
             record_id = session.record.record_id
         self.faults_are_over()
         return record_id
@@ -395,9 +427,14 @@ class Story:
 
     async def compared(self, record_id, contents):
         """Hold the receipts of a record against the store, the listing and a download."""
-        receipts = self.receipts[record_id]
         (record,) = [each for each in self.emulator.records() if each.record_id == record_id]
         assert record.status == HeldStatus.COMPLETED
+        self.stored(record_id, contents)
+        await self.downloaded(record_id, self.receipts[record_id], contents)
+
+    def stored(self, record_id, contents):
+        """Hold the receipts of a record against the store."""
+        receipts = self.receipts[record_id]
         held = {each.file_id: each for each in self.emulator.files()}
         wanted = {path for path in contents if not may_fail(self.dialect, path)}
         assert receipts.keys() >= wanted, "files of the tree have neither a receipt nor a failure"
@@ -414,7 +451,6 @@ class Story:
             each.file_id for each in held.values() if each.record_id == record_id and each.completed
         }
         assert complete == set(ids), "the record holds files that no receipt is of, or twice"
-        await self.downloaded(record_id, receipts, contents)
 
     async def downloaded(self, record_id, receipts, contents):
         async with self.client() as drive, AsyncExitStack() as stack:
@@ -484,7 +520,8 @@ class Story:
         return drive.backup(self.device_id, Module.FOLDER, root=self.tree, **more)
 
     async def upload(self, session):
-        receipts = self.receipts.setdefault(session.record.record_id, {})
+        self.latest = session.record.record_id
+        receipts = self.receipts.setdefault(self.latest, {})
         async for outcome in session.upload_tree(self.tree):
             if isinstance(outcome, UploadFailure):
                 assert isinstance(outcome.error, KooDriveError)

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from koodrive_async.emulator import Dialect
-from tests.dialects.known import BY_CHANCE, KNOWN
+from tests.dialects.known import KNOWN
 from tests.dialects.scenario import play
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -34,6 +34,9 @@ TOGETHER = [
     Dialect(lost_lock="403-13000410", bad_credentials="400-APIGW.0301"),
     Dialect(container_in_request="required", description_limit="512"),
     Dialect(url_scheme="https", url_host="final-dot"),
+    Dialect(unfinished_record="refused", unfinished_details="given"),
+    Dialect(unfinished_record="refused", forgotten_upload="entry-stays"),
+    Dialect(unique_names="space", unfinished_details="given"),
 ]
 
 
@@ -42,7 +45,7 @@ def deviations():
         name = str(dialect)
         marks = []
         if name in KNOWN:
-            marks.append(pytest.mark.xfail(reason=KNOWN[name], strict=name not in BY_CHANCE))
+            marks.append(pytest.mark.xfail(reason=KNOWN[name], strict=True))
         yield pytest.param(dialect, id=name, marks=marks)
 
 
