@@ -368,8 +368,8 @@ class Journal:
     ) -> bool:
         """Return whether a file is, or may be, of an upload that has noted so; False without notes.
 
-        An upload that has noted the id has the file. One of another record that is not complete,
-        and asked for this name with these bytes, may have it.
+        An upload that has noted the id has the file. One of another record that asked for this name
+        with these bytes, and has not noted any file, may have it.
         """
         if self._thread is None:
             return False

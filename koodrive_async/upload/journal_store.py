@@ -238,12 +238,16 @@ class JournalStore:
     # --- uploads -------------------------------------------------------------------------------
 
     def claim(self, account: str, record_id: str, key: UploadKey) -> SavedUpload | None:
-        """Take an upload that was begun before this run of the record, and nobody has taken yet."""
+        """Take an upload that was begun before this run of the record, and nobody has taken yet.
+
+        Of several notes of one file, those with an id come first: a run that was interrupted while
+        the file was noted has noted it once more, and left the note without an id.
+        """
         row = self._run(
             "SELECT uploads.number, stored_name, sha256, file_id, container_id, outcome,"
             " records.run FROM records JOIN uploads ON record = records.number"
             " WHERE account = ? AND record_id = ? AND key = ? AND uploads.run < records.run"
-            " ORDER BY uploads.number LIMIT 1",
+            " ORDER BY file_id IS NULL, uploads.number LIMIT 1",
             (account, record_id, _digest(key)),
         ).fetchone()
         if row is None:
@@ -277,7 +281,8 @@ class JournalStore:
         found = self._run(
             "SELECT 1 FROM records JOIN uploads ON record = records.number"
             " WHERE account = ? AND (file_id = ? OR"
-            "  (record_id <> ? AND outcome IS NULL AND sha256 = ? AND stored_name = ?)) LIMIT 1",
+            "  (record_id <> ? AND file_id IS NULL AND outcome IS NULL AND sha256 = ?"
+            "   AND stored_name = ?)) LIMIT 1",
             (account, file_id, record_id, sha256, json.dumps(name)),
         )
         return found.fetchone() is not None

@@ -505,6 +505,54 @@ async def test_each_of_two_uploads_of_the_same_file_is_claimed_once(journal):
     assert [each and each.number for each in claimed] == [*numbers, None]
 
 
+async def test_an_upload_that_was_noted_twice_is_claimed_by_the_note_that_has_its_file(journal):
+    """A run that loses its lock while a file is noted notes the file once more."""
+    interrupted, number = await creating(journal), await creating(journal)
+    journal.created(number, file_id="f1", stored_name="film.mkv", container_id=None)
+    await journal.part_arrived(number, 1, "etag")
+    await next_run(journal)
+    claimed = [await journal.claim(ACCOUNT, "r1", key_of()) for _ in range(2)]
+    assert [each.number for each in claimed] == [number, interrupted]
+    assert claimed[0].parts == {1: "etag"}
+
+
+@pytest.mark.parametrize(
+    ("noted", "known"),
+    [
+        ({}, True),
+        ({"file_id": "f1"}, True),
+        ({"file_id": "f2"}, False),
+        ({"name": "other.mkv"}, False),
+        ({"sha256": "1" * 64}, False),
+        ({"outcome": "uploaded"}, False),
+    ],
+    ids=str,
+)
+async def test_a_file_that_another_record_may_have_begun_is_known(journal, noted, known):
+    await journal.begin(record_of("r2"))
+    noted = {"name": "film.mkv", "sha256": "0" * 64, "file_id": None, "outcome": None, **noted}
+    name = noted["name"]
+    number = await journal.creating(
+        ACCOUNT, "r2", key_of(), stored_name=name, sha256=noted["sha256"]
+    )
+    if noted["file_id"]:
+        journal.created(number, file_id=noted["file_id"], stored_name=name, container_id=None)
+    if noted["outcome"]:
+        journal.completed(number, noted["outcome"])
+
+    async def knows(record_id, account=ACCOUNT):
+        return await journal.knows_of_others(
+            account, record_id, file_id="f1", name="film.mkv", sha256="0" * 64
+        )
+
+    assert await knows("r1") == known
+    assert await knows("r2") == (noted["file_id"] == "f1")
+    assert not await knows("r1", "another account")
+    assert not await Journal.off().knows_of_others(
+        ACCOUNT, "r1", file_id="f1", name="film.mkv", sha256="0" * 64
+    )
+
+
 @pytest.mark.parametrize(
     "other",
     [

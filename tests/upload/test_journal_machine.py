@@ -107,10 +107,12 @@ class Model:
 
     def claimable(self, record, key):
         run = self.runs[record]
-        for number, upload in sorted(self.uploads.items()):
-            if (upload.record, upload.key) == (record, key) and upload.run < run:
-                return number
-        return None
+        numbers = [
+            (upload.file_id is None, number)
+            for number, upload in self.uploads.items()
+            if (upload.record, upload.key) == (record, key) and upload.run < run
+        ]
+        return min(numbers)[1] if numbers else None
 
     def hashed_on(self, identity, start, end):
         known = self.hashes.get(identity.path)
