@@ -6,8 +6,8 @@ BENCH_READY := $(VENV)/.bench-ready
 # pyright looks at the packages of the first Python it finds, and asks an index for a newer one of itself.
 WITH_BIN := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 PATH="$(abspath $(BIN)):$$PATH"
 
-# Processes that run tests side by side: one for each core.
-WORKERS ?= auto
+# Processes that run tests side by side: one for each core, and another for while a test waits.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTHONS ?= 3.12 3.13 3.14
 
 .PHONY: demo test test-lowest test-pythons mutations bench soak check dist changes format clean docs

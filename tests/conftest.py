@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -23,6 +24,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # takes longer than most tests do; one is enough where no server has a certificate of theirs.
 AUTHORITIES = os.environ.get("SSL_CERT_FILE")
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
+
+
+def pytest_collection_finish():
+    """Leave what was collected out of garbage collections: some tests ask for hundreds of them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -75,10 +75,10 @@ WRITING = [
 
 
 @pytest.fixture
-def words(environment, call, tree):
+def words(environment, invoke, tree):
     """Make words of a command line, with a device and a record that are there."""
     del environment
-    done = json.loads(call("backup", tree, "--json").stdout.splitlines()[-1])
+    done = json.loads(invoke("backup", tree, "--json").stdout.splitlines()[-1])
 
     def split(line):
         return line.format(tree=tree, record=done["record_id"], device=done["device_id"]).split()

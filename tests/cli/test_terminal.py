@@ -87,8 +87,8 @@ def test_a_dumb_terminal_gets_lines(on_terminal, tree):
     assert "\tlarge.bin\r\n" in written
 
 
-def test_listings_are_tables_with_whole_ids(on_terminal, call, tree):
-    record = call("backup", tree).stdout.split("record\t")[1].split()[0]
+def test_listings_are_tables_with_whole_ids(on_terminal, invoke, tree):
+    record = invoke("backup", tree).stdout.split("record\t")[1].split()[0]
     _, records = on_terminal("records")
     assert "STATUS" in records
     assert record in records
@@ -99,11 +99,11 @@ def test_listings_are_tables_with_whole_ids(on_terminal, call, tree):
 
 
 @pytest.mark.parametrize("columns", ["40", "80", "120"])
-def test_no_id_is_cut_whatever_the_width(on_terminal, call, tree, columns):
-    record = call("backup", tree).stdout.split("record\t")[1].split()[0]
-    device = call("devices").stdout.split("\t")[0]
+def test_no_id_is_cut_whatever_the_width(on_terminal, invoke, tree, columns):
+    record = invoke("backup", tree).stdout.split("record\t")[1].split()[0]
+    device = invoke("devices").stdout.split("\t")[0]
     env = os.environ | {"TERM": "xterm-256color", "COLUMNS": columns}
-    ids = {row.split("\t")[0] for row in call("files", record).stdout.splitlines()}
+    ids = {row.split("\t")[0] for row in invoke("files", record).stdout.splitlines()}
     for arguments, expected in (
         (["records"], {record}),
         (["devices"], {device}),
@@ -116,12 +116,12 @@ def test_no_id_is_cut_whatever_the_width(on_terminal, call, tree, columns):
 
 @pytest.mark.parametrize("columns", ["80", "200"])
 def test_the_journal_is_whole_whatever_the_width(
-    on_terminal, call, kept_journal, tree, koodrive_emulator, columns
+    on_terminal, invoke, kept_journal, tree, koodrive_emulator, columns
 ):
     full = Fault("error", "files.create", status=400, code="13000311")
     koodrive_emulator.faults.add(full)
-    assert call("backup", tree).returncode == 4
-    row = call("journal").stdout.rstrip("\n").split("\t")
+    assert invoke("backup", tree).exit_code == 4
+    row = invoke("journal").stdout.rstrip("\n").split("\t")
     env = os.environ | {"TERM": "xterm-256color", "COLUMNS": columns}
     _, written = on_terminal("journal", env=env)
     assert kept_journal.exists()

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
 PART = 5 * MIB
-PARTS = 200
+PARTS = 80
 LIFE = 2.0
 SECONDS_OF_A_PART = 0.1
 
@@ -37,7 +37,7 @@ def clock():
 def emulator(clock):
     """Return an emulator in whose time every part takes a while."""
     with (
-        tempfile.TemporaryDirectory() as folder,  # a gigabyte that nobody wants to look at
+        tempfile.TemporaryDirectory() as folder,  # hundreds of megabytes that no later look needs
         Emulator(folder, etags=False, url_seconds=LIFE, clock=clock.time) as found,
     ):
         for number in range(1, PARTS + 1):
