@@ -723,9 +723,9 @@ class Delivery:
 
     async def container_of(self) -> str | None:
         """Find out which space a complete file is in; None when no answer says it."""
-        return await self._space_of(self.file_id)
+        return await self._space_of(self.file_id, is_complete=True)
 
-    async def _space_of(self, file_id: str | None) -> str | None:
+    async def _space_of(self, file_id: str | None, *, is_complete: bool = False) -> str | None:
         record = self.destination.record
         said = (self.created and self.created.container_id) or (
             self.saved and self.saved.container_id
@@ -735,8 +735,11 @@ class Delivery:
         async with record.learning:
             if record.container_id is None and record.may_ask:
                 # neither when it is settled nor after a failure is it asked for every file
-                record.container_id, is_settled = await space_of(self.means, file_id)
-                record.has_asked_for_space(is_settled=is_settled)
+                record.container_id, is_settled = await space_of(
+                    self.means, file_id, is_complete=is_complete
+                )
+                if is_settled is not None:
+                    record.has_asked_for_space(is_settled=is_settled)
         return record.container_id
 
 

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger(__name__)
 
 
-async def space_of(means: Means, file_id: str | None) -> tuple[str | None, bool]:
+async def space_of(
+    means: Means, file_id: str | None, *, is_complete: bool
+) -> tuple[str | None, bool | None]:
     """Ask for the spaces of the user, and which of them a file is in.
 
     :param file_id: The file; None to find the only space that there is.
+    :param is_complete: Whether it is known to be complete: another may be shown by no space.
     :returns: Id of the space, and whether that is settled. Without an id no answer says it, which
-        is logged; it is not settled where a call failed for the moment.
+        is logged once it is settled. It is not settled where a call failed for the moment; None
+        where the space is one of several, and a file that is complete may show it.
     """
     failures = _Failures()
     spaces = await _spaces(means, failures)
@@ -34,6 +38,8 @@ async def space_of(means: Means, file_id: str | None) -> tuple[str | None, bool]
                 return space.container_id, True
     if failures.have_passing:
         return None, False
+    if spaces and not is_complete:
+        return None, None
     logger.warning(
         "the service does not say which space files go to: what asks for it, such as a download, "
         "needs a container_id"

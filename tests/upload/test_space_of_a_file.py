@@ -13,6 +13,12 @@ pytestmark = pytest.mark.anyio
 QUICK = RetryPolicy(base_delay=0, per_second=None, outage=0)
 
 
+def add_a_space(path, answer):
+    if path.startswith("/koodrive/ose/v2/space/"):
+        spaces = answer["data"]
+        spaces.insert(0, {**spaces[0], "containerId": "another"})
+
+
 @pytest.mark.parametrize("details", ["offered", "absent"])
 @pytest.mark.parametrize("calls", ["both", "v1", "v2", "neither"])
 async def test_each_file_is_created_once_whoever_knows_its_space(tmp_path, calls, details):
@@ -45,3 +51,36 @@ async def test_each_file_is_created_once_whoever_knows_its_space(tmp_path, calls
     assert [each.outcome for each in receipts] == ["uploaded", "exists", "exists", "uploaded"]
     # one call for each file; a file that is skipped is asked for by the same call
     assert created == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "koodrive_dialect", [Dialect(container_in_answer="absent", description_limit="512")]
+)
+async def test_which_of_several_spaces_it_is_a_file_shows_that_was_refused_at_first(
+    rewriting, koodrive_emulator
+):
+    """A refusal has the space asked for before there is a file that is in one."""
+    async with rewriting(add_a_space) as drive:
+        device = await drive.devices.bind("m")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            receipt = await session.upload(b"bytes", name="a", description="d" * 900)
+    assert receipt.stored_description is not None
+    assert receipt.container_id == koodrive_emulator.container_id
+
+
+@pytest.mark.parametrize("koodrive_dialect", [Dialect(container_in_answer="absent")])
+async def test_which_of_several_spaces_it_is_no_unfinished_file_has_to_show(
+    rewriting, koodrive_emulator
+):
+    """A call to complete a file is lost before it acts, and the file looked for in every space."""
+    koodrive_emulator.faults.add(
+        Fault("reset", "files.complete", moment="before", times=1),
+        Fault("error", "files.complete", status=400, code="13000401", times=1, after=1),
+    )
+    async with rewriting(add_a_space) as drive:
+        device = await drive.devices.bind("m")
+        async with drive.backup(device.device_id, Module.FOLDER) as session:
+            receipts = [await session.upload(name, name="a") for name in (b"1", b"2")]
+    assert [each.container_id for each in receipts] == [koodrive_emulator.container_id] * 2
+    stored = {file.file_id for file in koodrive_emulator.files() if file.completed}
+    assert stored == {each.file_id for each in receipts}
