@@ -181,6 +181,8 @@ class Journal:
         def begin(store: JournalStore) -> tuple[SavedRecord | None]:
             before = store.record(account, record_id)
             store.begin(record)
+            if before is None and record.lock_id is not None:
+                store.note_lock(account, record_id, record.lock_id)
             records[account, record_id] = record
             return (before,)
 
@@ -283,8 +285,16 @@ class Journal:
 
     def leave_lock(self, account: str, lock_id: str) -> None:
         """Hold a backup lock no longer, which stays noted: it may be alive."""
-        if self._thread is not None:
-            self._thread.put_alone(partial(self._drop_lock, account, lock_id))
+        if self._thread is None:
+            return
+
+        def leave(store: JournalStore) -> None:
+            if (module := held.get((account, lock_id))) is not None:
+                store.move_lock(account, module, lock_id)
+
+        held = self._held
+        self._thread.put(leave)
+        self._thread.put_alone(partial(self._drop_lock, account, lock_id))
 
     def _drop_lock(self, account: str, lock_id: str, *, for_good: bool = False) -> None:
         self._held.pop((account, lock_id), None)
@@ -334,8 +344,7 @@ class Journal:
                     locks.take(account, key_of_lock(left.lock_id))
                     claimed.append(left)
                     self._held[account, left.lock_id] = left.module
-                    store.forget_lock(account, left.lock_id)
-                    store.hold_lock(account, left.module, left.lock_id)
+                    store.move_lock(account, left.module, left.lock_id)
                     return left
             return None
 

@@ -138,11 +138,16 @@ class JournalStore:
         return [_record(row) for row in rows]
 
     def note_lock(self, account: str, record_id: str, lock_id: str | None) -> None:
-        """Note the lock that a record is written under."""
-        self._run(
+        """Note the lock that a record is written under, and in no other place.
+
+        Older code finds it here alone, and so it may not be found a second time elsewhere.
+        """
+        noted = self._run(
             "UPDATE records SET lock_id = ? WHERE account = ? AND record_id = ?",
             (lock_id, account, record_id),
         )
+        if noted.rowcount:
+            self._run("DELETE FROM locks WHERE account = ? AND lock_id = ?", (account, lock_id))
 
     def notes_are_missing(self, account: str, record_id: str) -> None:
         """Note that not everything of a record was noted."""
@@ -208,6 +213,11 @@ class JournalStore:
             "UPDATE records SET lock_id = NULL WHERE account = ? AND lock_id = ?",
             (account, lock_id),
         )
+
+    def move_lock(self, account: str, module: str, lock_id: str) -> None:
+        """Note a lock by itself that may be noted for a record."""
+        self.forget_lock(account, lock_id)
+        self.hold_lock(account, module, lock_id)
 
     def locks(self, account: str, module: str) -> list[SavedLock]:
         """Return the locks of an account, those of a module first, then the newest."""

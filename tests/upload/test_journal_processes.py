@@ -190,6 +190,33 @@ async def test_a_resumed_record_gets_its_own_lock_unless_another_process_has_it(
     assert await claimed(journal, record_id="r1") == ("l1", "FOLDER")
 
 
+async def test_a_lock_is_noted_in_one_place(journal, path):
+    def noted():
+        with closing(sqlite3.connect(path)) as reader:
+            return (
+                reader.execute("SELECT lock_id FROM locks").fetchall(),
+                reader.execute("SELECT lock_id FROM records").fetchall(),
+            )
+
+    journal.hold_lock(ACCOUNT, "FOLDER", "l1")
+    await journal.committed()
+    assert noted() == ([("l1",)], [])
+    await journal.begin(record_of(lock_id="l1"))
+    assert noted() == ([], [("l1",)])
+    journal.hold_lock(ACCOUNT, "FOLDER", "l2")
+    journal.forget_lock(ACCOUNT, "l1")
+    await journal.committed()
+    assert noted() == ([("l2",)], [(None,)])
+    journal.note_lock(ACCOUNT, "r1", "l2")
+    await journal.committed()
+    assert noted() == ([], [("l2",)])
+    journal.leave_lock(ACCOUNT, "l2")
+    await journal.committed()
+    assert noted() == ([("l2",)], [(None,)])
+    await journal.completed_record(ACCOUNT, "r1")
+    assert await claimed(journal) == ("l2", "FOLDER")
+
+
 async def test_a_cancelled_claim_leaves_the_lock_to_others(journal, path):
     await leave_locks(path, ("l1", "FOLDER"))
     with anyio.CancelScope() as scope:
