@@ -211,6 +211,8 @@ class Story:
         async with self.emulator:
             await self.calls_around()
             first = await self.ends_well(self.killed_is_resumed(await self.first_backup()), RESUMED)
+            if first is None:
+                return
             self.write(CHANGED)
             await self.abandoned_backup()
             second = await self.ends_well(self.second_backup(), CHANGED)
@@ -312,7 +314,8 @@ class Story:
         """Await a backup, and return its record; of another backup where that has to be refused.
 
         It has to be if, and only if, the service completes no record with an unfinished file, and
-        the record has one. The error says that a new record is the way on.
+        the record has one. The error says that a new record is the way on. None where no file can
+        be uploaded, and so no record with these files be completed.
         """
         refuses, refusal = self.dialect.unfinished_record == "refused", None
         try:
@@ -325,6 +328,8 @@ class Story:
             assert refusal.method == "PATCH"
             assert "begin a new record" in str(refusal)
             self.stored(record_id, contents)
+            if impossible(self.dialect) is not None:
+                return None  # each of its files fails, in a new record as well
             async with self.client() as drive, self.session(drive) as session:
                 await self.upload(session)
             record_id = session.record.record_id
