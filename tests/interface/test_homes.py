@@ -43,8 +43,10 @@ sys.exit(asyncio.run(main()))
 """
 
 FORKED_WITH_A_LOOP_OF_ITS_OWN = """
-import asyncio, os, sys
+import asyncio, os, sys, warnings
 from koodrive_async import BearerToken, ForkedClient, KooDrive
+
+warnings.simplefilter("ignore", DeprecationWarning)  # that forking beside threads is unwise
 
 
 async def in_the_child(drive):

@@ -118,7 +118,8 @@ def test_tqdm_shows_widgets(run):
     states = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
     texts = [state["state"].get("value") for state in states.values()]
     assert sum(value == 3 * 6 * 2**20 for value in texts) == 2
-    assert any("3\u2007files\u2007done" in str(value) for value in texts)
+    # tqdm pads with figure spaces since 4.66.3
+    assert any("3 files done" in str(value).replace("\u2007", " ") for value in texts)
 
 
 # --- pages -------------------------------------------------------------------------------------
