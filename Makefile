@@ -9,8 +9,11 @@ WITH_BIN := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 PATH="$(abspath $(BIN)):$$PATH"
 # Processes that run tests side by side: one for each core, and another for while a test waits.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTHONS ?= 3.12 3.13 3.14
+# What .ci/run has time for: the lowest versions on one Python, the pinned ones on the others, two parameter sets of a test.
+ENVIRONMENTS ?= lowest-3.12 3.13 3.14
+PARAMETER_SETS ?= 2
 
-.PHONY: demo test test-lowest test-pythons mutations bench soak check dist changes format clean docs
+.PHONY: demo test test-lowest test-pythons test-environments mutations bench soak check dist changes format clean docs
 
 demo: $(READY)  ## Back up a small tree to an emulator on this machine and compare every byte.
 	$(BIN)/koodrive demo $(if $(DEMO_PATH),"$(DEMO_PATH)")
@@ -18,11 +21,14 @@ demo: $(READY)  ## Back up a small tree to an emulator on this machine and compa
 test: check  ## Formatter check, linter, types, tests.
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-lowest: $(READY)  ## The suites of the core and of the command with the lowest declared versions.
-	$(BIN)/python -m tests.environments --workers $(WORKERS) lowest
+test-lowest: $(READY)  ## The suites of the core and of the command with the lowest declared versions; LOWEST=lowest-3.12 for another Python.
+	$(BIN)/python -m tests.environments --workers $(WORKERS) $(or $(LOWEST),lowest)
 
-test-pythons: $(READY)  ## The suites of the core with each other Python that is installed.
+test-pythons: $(READY)  ## The suites of the core and of the command with each other Python that is installed.
 	$(BIN)/python -m tests.environments --workers $(WORKERS) $(PYTHONS)
+
+test-environments: $(READY)  ## Both, with a sample of each test's parameters; fails where pyenv has a Python that is not used.
+	$(BIN)/python -m tests.environments --workers $(WORKERS) --parameter-sets $(PARAMETER_SETS) --every-python $(ENVIRONMENTS)
 
 mutations: $(READY)  ## Change lines that decide about remote state: each change has to turn a test red.
 	$(BIN)/python -m tests.mutations
