@@ -3,8 +3,8 @@
 ``python -m tests.environments 3.13`` installs the pinned versions for that Python and runs the
 suites of the core and of the command there. ``lowest`` installs the lowest version that
 ``pyproject.toml`` declares of every dependency, extras included, for the Python that runs this;
-``lowest-3.12`` for another. ``--parameter-sets 2`` runs each test with two of its parameter sets
-only, which is what ``.ci/run`` has time for.
+``lowest-3.12`` for another. ``--parameter-sets 2`` is a sample, for which ``.ci/run`` has time:
+each test with two of its parameter sets only, and not the whole suite of the command.
 
 A Python that is not installed is named at the end and left out. With ``--every-python`` it is a
 failure when pyenv has a supported Python that nothing used, so that none is left out by mistake.
@@ -49,10 +49,33 @@ TOOLS = (
     "trustme",
     "uvloop",
 )
-CORE = ("hashing", "interface", "upload", "emulator", "cli")
-USING_EXTRAS = ("network/test_forks.py", "notebook/test_frames.py", "telemetry", "testing")
-"""The first of these imports every module of the package."""
-CONTRACTS = ("test_dependencies.py",)
+CORE = ("hashing", "interface", "upload", "emulator", "test_dependencies.py")
+COMMAND = ("cli",)
+IN_THE_SAMPLE = ("cli/test_backup.py", "cli/test_command.py", "cli/test_demo.py")
+IN_THE_SAMPLE_OF_LOWEST = (
+    *IN_THE_SAMPLE,
+    "cli/test_config_explain.py",
+    "cli/test_dates.py",
+    "cli/test_deleting.py",
+    "cli/test_listings.py",
+    "cli/test_login.py",
+    "cli/test_network.py",
+    "cli/test_profiles.py",
+    "cli/test_resuming.py",
+    "cli/test_rules.py",
+    "cli/test_scopes.py",
+)
+"""Of the command's suite what starts few processes: the whole takes longer than all of the core."""
+NOT_IN_THE_SAMPLE = ("upload/test_adaptive.py",)
+"""Simulations of links, in plain Python."""
+
+USING_EXTRAS = (
+    "network/test_forks.py",  # imports every module of the package
+    "network/test_tls.py",
+    "notebook/test_frames.py",
+    "telemetry",
+    "testing",
+)
 WITH_WEB = ("web/test_requests.py",)
 
 OLD_AMONG_NEW = ("-W", "ignore::pyparsing.warnings.PyparsingDeprecationWarning")
@@ -97,9 +120,11 @@ def main() -> int:
     parser.add_argument("--every-python", action="store_true", help="fail where pyenv has another")
     given = parser.parse_args()
     options = ["-n", given.workers]
-    if given.parameter_sets is not None:
+    sampled = given.parameter_sets is not None
+    if sampled:
         options += ["-p", "tests.sampling", "--parameter-sets", str(given.parameter_sets)]
-    results = {each: result_of(each, options) for each in given.environments}
+        options += [f"--ignore=tests/{file}" for file in NOT_IN_THE_SAMPLE]
+    results = {each: result_of(each, options, sampled=sampled) for each in given.environments}
     print("--- environments")
     for environment, result in results.items():
         print(f"{environment}: {result or 'NOT INSTALLED HERE, LEFT OUT'}")
@@ -110,31 +135,36 @@ def main() -> int:
     return len(unused) + sum((result or "").startswith("FAILED") for result in results.values())
 
 
-def result_of(environment: Environment, options: list[str]) -> str | None:
+def result_of(environment: Environment, options: list[str], *, sampled: bool) -> str | None:
     """Make an environment and run its suites; return what came of it, None without its Python."""
     interpreter = find_python(environment.python)
     if interpreter is None:
         return None
     began, cpu = time.monotonic(), seconds_of_children()
-    passed = (run_lowest if environment.lowest else run_pinned)(environment, interpreter, options)
+    run_all = run_lowest if environment.lowest else run_pinned
+    passed = run_all(environment, interpreter, options, sampled=sampled)
     wall, cpu = time.monotonic() - began, seconds_of_children() - cpu
     return f"{'passed' if passed else 'FAILED'} in {wall:.0f} s ({cpu:.0f} s of processors)"
 
 
-def run_pinned(environment: Environment, interpreter: str, options: list[str]) -> bool:
+def run_pinned(
+    environment: Environment, interpreter: str, options: list[str], *, sampled: bool
+) -> bool:
     """Run the core suites with the pinned versions; return whether they passed."""
     python = make(f"pinned-{environment.python}", interpreter)
     install(python, "--constraint", "constraints.txt", "--editable", f".[{EXTRAS}]", *TOOLS)
-    return run_tests(environment, python, CORE + CONTRACTS, options)
+    return run_tests(environment, python, CORE + (IN_THE_SAMPLE if sampled else COMMAND), options)
 
 
-def run_lowest(environment: Environment, interpreter: str, options: list[str]) -> bool:
+def run_lowest(
+    environment: Environment, interpreter: str, options: list[str], *, sampled: bool
+) -> bool:
     """Run the suites with the lowest declared versions; return whether they passed."""
     python = make(f"lowest-{environment.python}", interpreter)
     lowest = ("--resolution", "lowest-direct")
     install(python, *lowest, "--editable", f".[{EXTRAS}]", *pinned(TOOLS))
-    folders = CORE + USING_EXTRAS + CONTRACTS
-    passed = run_tests(environment, python, folders, [*options, *OLD_AMONG_NEW])
+    places = CORE + USING_EXTRAS + (IN_THE_SAMPLE_OF_LOWEST if sampled else COMMAND)
+    passed = run_tests(environment, python, places, [*options, *OLD_AMONG_NEW])
     install(python, *lowest, "--editable", f".[{WEB}]")
     return run_tests(environment, python, WITH_WEB, options) and passed
 

@@ -35,7 +35,7 @@ def passing(monkeypatch):
     monkeypatch.setattr(environments, "known_to_uv", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     for name in ("run_pinned", "run_lowest"):
-        monkeypatch.setattr(environments, name, lambda *_: True)
+        monkeypatch.setattr(environments, name, lambda *_, **__: True)
 
 
 def run(monkeypatch, *arguments):
@@ -86,9 +86,24 @@ def test_a_python_of_pyenv_that_nothing_used_is_a_failure(monkeypatch, capsys, p
 
 @pytest.mark.usefixtures("passing")
 def test_suites_that_fail_are_failures(monkeypatch, capsys):
-    monkeypatch.setattr(environments, "run_lowest", lambda *_: False)
+    monkeypatch.setattr(environments, "run_lowest", lambda *_, **__: False)
     assert run(monkeypatch, "lowest", THIS) == 1
     assert f"Python {THIS} with the lowest versions: FAILED" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *environments.CORE,
+        *environments.COMMAND,
+        *environments.IN_THE_SAMPLE_OF_LOWEST,
+        *environments.NOT_IN_THE_SAMPLE,
+        *environments.USING_EXTRAS,
+        *environments.WITH_WEB,
+    ],
+)
+def test_each_place_that_is_run_exists(place):
+    assert (environments.ROOT / "tests" / place).exists()
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import gc
 import os
 import pickle
 import socket
 import ssl
 import sys
 import threading
+import warnings
 from contextlib import asynccontextmanager, closing, suppress
 
 import anyio.to_thread
@@ -80,6 +83,20 @@ async def test_the_environment_may_name_an_authority(secure_emulator, ca_file, m
     async with connect(secure_emulator) as drive:
         await upload(drive, b"abc")
     assert completed(secure_emulator) == [True]
+
+
+def test_a_client_that_was_left_has_no_tls_connection(secure_emulator, ca_file):
+    async def ask():
+        async with connect(secure_emulator, tls=Tls(ca_file=ca_file)) as drive:
+            await drive.devices.list()
+
+    gc.collect()
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            asyncio.run(ask())
+            gc.collect()
+    assert not [str(each.message) for each in seen if each.category is ResourceWarning]
 
 
 def expired(authority):
