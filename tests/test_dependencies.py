@@ -123,6 +123,11 @@ def test_click_keeps_the_name_of_a_subcommand_before_it_is_invoked():
         assert context._protected_args == ["inner"]
 
 
+def test_click_reads_answers_by_a_function_of_its_module(monkeypatch):
+    monkeypatch.setattr(click.termui, "visible_prompt_func", lambda question: f"yes to {question}")
+    assert click.prompt("a", prompt_suffix="?") == "yes to a?"
+
+
 @pytest.mark.parametrize(("path", "below"), [("build/a", True), ("build/", True), ("build", False)])
 def test_pathspec_marks_what_matched_by_the_folder_above(path, below):
     (pattern,) = GitIgnoreSpec.from_lines(["build/"]).patterns

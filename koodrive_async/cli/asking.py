@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -14,7 +15,7 @@ from koodrive_async.cli.credentials import same_service
 from koodrive_async.cli.interruption import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -185,7 +186,8 @@ def _answer_of(prompt: Callable[[], T], *, ends_line: bool) -> T:
         itself ends the line of a hidden answer.
     """
     try:
-        return prompt()
+        with _questions_shown_by_us():
+            return prompt()
     except click.Abort as abort:
         if ends_line:
             click.echo(err=True)
@@ -195,3 +197,23 @@ def _answer_of(prompt: Callable[[], T], *, ends_line: bool) -> T:
     except UnicodeDecodeError as error:
         # its text would show a byte of what may be a secret
         raise click.UsageError(_NOT_TEXT.format("what was typed", error.encoding)) from None
+
+
+@contextmanager
+def _questions_shown_by_us() -> Iterator[None]:
+    """Show questions before click has ``input()`` read an answer.
+
+    ``input()`` drops an exception of the flush that shows its question, and with it a Ctrl-C that
+    comes at that moment.
+    """
+    read = click.termui.visible_prompt_func
+
+    def show_and_read(question: str) -> str:
+        click.echo(question, nl=False, err=True)
+        return read("")
+
+    click.termui.visible_prompt_func = show_and_read
+    try:
+        yield
+    finally:
+        click.termui.visible_prompt_func = read
