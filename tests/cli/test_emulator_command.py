@@ -58,7 +58,9 @@ def test_state_ports_and_faults_are_as_asked_for(start, invoke, monkeypatch, tmp
         first = exported(process)
         port = first["KOODRIVE_ENDPOINT"].rpartition(":")[2]
     (tmp_path / "file").write_bytes(b"x")
-    with start(*options, "--port", port, "--fault", "error=400:locks.create") as process:
+    with start(
+        *options, "--port", port, "--fault", "error=400:locks.create:code=13000311"
+    ) as process:
         assert exported(process) == first
         for name, value in first.items():
             monkeypatch.setenv(name, value)
