@@ -43,7 +43,7 @@ async def test_files_of_every_size_arrive(session, stored, make_file, kind, size
 
 
 async def test_many_files_arrive_though_parts_fail(koodrive_emulator, make_file):
-    koodrive_emulator.faults.add(Fault("reset", "part.put", moment="middle", rate=0.3, times=10))
+    koodrive_emulator.faults.add(Fault("reset", "part.put", moment="middle", rate=0.3, times=6))
     files = [make_file(1000 * number, str(number), number) for number in range(30)]
     async with connect(koodrive_emulator, limits=Limits(connections=4)) as drive:
         device = await drive.devices.bind("loops")

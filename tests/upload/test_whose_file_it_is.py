@@ -148,7 +148,7 @@ async def test_answers_lost_while_resuming_create_nothing_twice(
 ):
     items = [UploadItem(source=b"%d" % n, name="x.txt", description=f"{n}/x.txt") for n in range(6)]
     record_id = await interrupted(items[:3], "part.put", 1, journal=None)
-    koodrive_emulator.faults.add(Fault("lost-answer", "files.create", rate=0.5, times=8))
+    koodrive_emulator.faults.add(Fault("lost-answer", "files.create", rate=0.5, times=6))
     await resume(koodrive_emulator, None, device_id, record_id, items)
     assert in_record(koodrive_emulator, record_id) == [(f"{n}/x.txt", b"%d" % n) for n in range(6)]
 
