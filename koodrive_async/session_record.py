@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
@@ -326,6 +326,11 @@ class SessionRecord:
             return {**there, **given}
         if wanted is not None and there is None:
             return wanted
+        if wanted is not None:
+            logger.warning(
+                "record %s keeps its properties: those that were given do not fit into them",
+                self.record_id,
+            )
         # what is not JSON is not ours, and is left as it is
         return None if there is None or there is _NOT_JSON else self.record.properties
 
@@ -358,11 +363,22 @@ class SessionRecord:
 
 
 def _decoded(properties: str | None) -> Any:
-    """Return the value of properties; None for empty ones, :data:`_NOT_JSON` for other text."""
+    """Return the value of properties; None for empty ones.
+
+    :data:`_NOT_JSON` stands for text that cannot be sent as JSON.
+    """
     try:
-        return json.loads(properties or "null")
-    except ValueError:
+        decoded = json.loads(properties or "null", parse_constant=_refuse)
+        # half of a surrogate pair could not be sent again
+        json.dumps(decoded, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
         return _NOT_JSON
+    return decoded
+
+
+def _refuse(constant: str) -> NoReturn:
+    # such as NaN, which would be refused when it is sent again
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _check_open(record: BackupRecord) -> None:
