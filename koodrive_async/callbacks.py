@@ -112,9 +112,12 @@ class FailingAlone:
         traceback: TracebackType | None,
     ) -> None:
         if isinstance(error, asyncio.CancelledError) and self._failure.is_one():
-            raise InvalidArgument(
-                f"{self._what} raised CancelledError, and nothing had cancelled its task"
-            ) from error
+            raise raised_alone(self._what) from error
+
+
+def raised_alone(what: str) -> InvalidArgument:
+    """Return what the ``CancelledError`` becomes that a user's code has raised by itself."""
+    return InvalidArgument(f"{what} raised CancelledError, and nothing had cancelled its task")
 
 
 async def failing_alone(what: str, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
@@ -125,11 +128,15 @@ async def failing_alone(what: str, items: AsyncGenerator[T, None]) -> AsyncGener
     """
     try:
         while True:
-            with FailingAlone(what):
-                try:
-                    item = await anext(items)
-                except StopAsyncIteration:
-                    return
+            own = OwnFailure()
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            except asyncio.CancelledError as error:
+                if own.is_one():
+                    raise raised_alone(what) from error
+                raise
             yield item
     finally:
         with FailingAlone(what):

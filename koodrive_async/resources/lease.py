@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
-from koodrive_async.callbacks import FailingAlone
+from koodrive_async.callbacks import OwnFailure, raised_alone
 from koodrive_async.errors import ApiError, AuthenticationError, InvalidArgument, LockLost
 from koodrive_async.transport.call import HeldLock, held_lock
 from koodrive_async.transport.refusals import (
@@ -140,21 +140,23 @@ class Lease:
         return losses == self.losses and time.monotonic() - lived_at <= _FRESH
 
     async def _attempt(self, write: Callable[[], Awaitable[T]]) -> T:
-        task = asyncio.current_task()
-        cancelling = task.cancelling() if task else 0
+        own = OwnFailure()
         token = held_lock.set(self._quoted(held_lock.get()))
         try:
             with anyio.CancelScope() as scope, self._keeper.writing(scope):
                 try:
-                    with FailingAlone("write"):
-                        return await _awaitable(write())
+                    return await _awaitable(write())
+                except asyncio.CancelledError as error:
+                    if own.is_one() and not scope.cancel_called:
+                        raise raised_alone("write") from error
+                    raise
                 except Exception:
                     # how a write ends that was stopped is no news of the write
                     if not scope.cancel_called:
                         raise
         finally:
             held_lock.reset(token)
-        if task and task.cancelling() > cancelling:
+        if not own.is_one():
             # the caller was cancelled at the same moment, and that goes first
             raise asyncio.CancelledError
         raise _InterruptedError

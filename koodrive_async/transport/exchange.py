@@ -131,7 +131,9 @@ class Exchange:
     def _secrets(self, asked: Proxy | None) -> tuple[str, ...]:
         authorization = self.headers.get("Authorization", "")
         proxy = (asked.authorization if asked else None) or ""
-        in_body = json.loads(self.body) if self.secret and self.body else {}
+        if not self.secret or not self.body:
+            return authorization, proxy
+        in_body = json.loads(self.body)
         return authorization, proxy, *(str(in_body.get(each) or "") for each in _SECRETS_OF_BODIES)
 
     @property
