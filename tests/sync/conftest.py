@@ -33,6 +33,14 @@ def device_id(drive):
     return drive.devices.bind("testmachine").device_id
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_raises():
+    """Have SIGINT raise KeyboardInterrupt, also where whoever runs the tests ignores it (nohup)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def interrupting(koodrive_emulator):
     """Return a context manager: SIGINT arrives when a request of a route is being handled."""
