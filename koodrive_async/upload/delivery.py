@@ -150,10 +150,14 @@ class Delivery:
         self._terms = Terms(self.destination.record, self.item, self.plan, apply=is_new)
         await self._agree_to_terms()
         self._take_up()
-        outcome = await self._create_under(lease)
-        self.made = self.sent = time.perf_counter()
-        if outcome == "uploaded":
-            outcome = await self._deliver(lease)
+        try:
+            outcome = await self._create_under(lease)
+            self.made = self.sent = time.perf_counter()
+            if outcome == "uploaded":
+                outcome = await self._deliver(lease)
+        except BaseException:  # such as a cancellation
+            self._note_unfinished()
+            raise
         self.means.edition.stored(self.fingerprint)
         if self._number is not None:
             self.means.journal.completed(
@@ -412,13 +416,8 @@ class Delivery:
                 self.plan = as_a_whole(self.plan)
                 self._announced = await self._announcement()
             self._created_as(created, asked_at)
-            if self._number is not None and self._is_worth_noting:
-                self.means.journal.created(
-                    self._number,
-                    file_id=self.file_id,
-                    stored_name=created.file_name or self.name,
-                    container_id=created.container_id,
-                )
+            if self._is_worth_noting:
+                self._note_created()
         assert self.created is not None  # noqa: S101 - tells the type checker
         if self.created.exist:
             return "exists"
@@ -542,6 +541,23 @@ class Delivery:
             sha256=self.fingerprint.sha256,
         )
         return number or None
+
+    def _note_created(self) -> None:
+        if self._number is not None and self.created is not None:
+            self.means.journal.created(
+                self._number,
+                file_id=self.file_id,
+                stored_name=self.created.file_name or self.name,
+                container_id=self.created.container_id,
+            )
+
+    def _note_unfinished(self) -> None:
+        """Note which file an interrupted upload has left, where that was not worth a note before.
+
+        The run that resumes the record finishes it then, and needs no second file.
+        """
+        if not (self._is_to_be_listed or self._is_worth_noting):
+            self._note_created()
 
     @property
     def _renames(self) -> bool:

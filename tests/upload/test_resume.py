@@ -296,3 +296,21 @@ async def test_two_sessions_of_one_client_do_not_wait_for_each_other(
 
             g.start_soon(run)
     assert len(done(koodrive_emulator)) == 2
+
+
+async def test_small_files_that_were_being_sent_keep_their_names(
+    interrupted, koodrive_emulator, journal, device_id, make_file
+):
+    items = [
+        UploadItem(source=make_file(100, f"{n}.txt", seed=n), description=f"{n}.txt")
+        for n in range(3)
+    ]
+    record_id = await interrupted(items, "part.put", 0, active=3)
+    assert not any(file.completed for file in koodrive_emulator.files())
+    await resume(koodrive_emulator, journal, device_id, record_id, items)
+    # no second file of any of them: the emulator shows nothing of an unfinished one
+    files = {
+        file.name: koodrive_emulator.content(file.file_id) for file in koodrive_emulator.files()
+    }
+    assert files == {f"{item.description}": content_of(item) for item in items}
+    assert all(file.completed for file in koodrive_emulator.files())
