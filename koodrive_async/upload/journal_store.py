@@ -171,7 +171,16 @@ class JournalStore:
         return cursor.rowcount == count
 
     def forget_record(self, account: str, record_id: str) -> None:
-        """Forget a record with its uploads."""
+        """Forget a record with its uploads; the lock noted for it stays noted, by itself.
+
+        A process may hold that lock for long after its record is complete, and be killed then.
+        """
+        self._run(
+            "INSERT OR IGNORE INTO locks (account, lock_id, module, granted)"
+            " SELECT account, lock_id, module, used FROM records"
+            " WHERE account = ? AND record_id = ? AND lock_id IS NOT NULL",
+            (account, record_id),
+        )
         self._run("DELETE FROM records WHERE account = ? AND record_id = ?", (account, record_id))
 
     def prune_records(self, days: float, in_use: Callable[[str, str], bool]) -> None:

@@ -217,6 +217,19 @@ async def test_a_lock_is_noted_in_one_place(journal, path):
     assert await claimed(journal) == ("l2", "FOLDER")
 
 
+async def test_a_lock_that_outlives_its_record_stays_noted(journal, path):
+    ended = Journal(path)
+    await ended.open()
+    ended.hold_lock(ACCOUNT, "FOLDER", "l1")
+    await ended.begin(record_of(lock_id="l1"))
+    await ended.completed_record(ACCOUNT, "r1")
+    assert await claimed(journal) is None  # its process lives
+    await ended.aclose()
+    assert await claimed(journal) == ("l1", "FOLDER")
+    journal.forget_lock(ACCOUNT, "l1")
+    assert await claimed(journal) is None
+
+
 async def test_a_cancelled_claim_leaves_the_lock_to_others(journal, path):
     await leave_locks(path, ("l1", "FOLDER"))
     with anyio.CancelScope() as scope:
