@@ -117,6 +117,7 @@ class Locks:
             repeatable=True,
             urgent=True,
         )
+        was_repeated = False
         while True:
             replaced = self._http.tokens_replaced
             try:
@@ -127,7 +128,8 @@ class Locks:
                 if may_be_of_the_credentials(refusal):
                     if not await self._credentials_work():
                         raise as_kind(AuthenticationError, refusal) from refusal
-                    if self._http.tokens_replaced != replaced:
+                    if self._http.tokens_replaced != replaced and not was_repeated:
+                        was_repeated = True  # once: a token may be good for one call only
                         continue  # the refusal was for the token, which the check has replaced
                 raise _lock_refused(refusal) from refusal
 

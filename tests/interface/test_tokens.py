@@ -16,6 +16,7 @@ from koodrive_async import (
     DeadlineExceeded,
     InvalidArgument,
     InvalidRequest,
+    LockRefused,
     Module,
     NewBackupFile,
     NotFound,
@@ -214,6 +215,24 @@ async def test_a_token_that_runs_out_soon_after_a_doubt_is_replaced_before_a_loc
         assert (await client.locks.create(Module.FOLDER)).lock_id == LOCK
 
     assert provider.asked == 3
+
+
+async def test_a_held_lock_is_refused_though_each_check_needs_another_token(scripted):
+    provider, used = Provider(*(f"token {number}" for number in range(40))), set()
+
+    def reply(request):
+        token = request.headers["Authorization"]
+        if request.method == "POST" or token in used:
+            used.add(token)
+            return answer({"code": 13000101, "msg": "no"}, 400)
+        return answer()
+
+    scripted.otherwise = reply
+    async with client_of(scripted, auth=BearerToken(provider)) as client:
+        with pytest.raises(LockRefused):
+            await client.locks.create(Module.FOLDER)
+
+    assert sum(request.method == "POST" for request in scripted.requests) == 4
 
 
 async def test_a_token_function_that_fails_hides_no_refusal_that_may_mean_something_else(scripted):
