@@ -44,6 +44,8 @@ _LINE_END: Final = re.compile("\r\n|\n|\r")
 
 _WILD: Final = frozenset("*?[")
 
+_NO_NAMES: Final = frozenset({"", ".", ".."})
+
 
 @attrs.frozen(kw_only=True)
 class Patterns:
@@ -272,11 +274,17 @@ def _literal(text: str) -> str:
 def _pattern(line: str, text: str, where: str) -> GitIgnoreSpecPattern:
     try:
         patterns = _spec_class().from_lines([line]).patterns
-    except ValueError:
+    except (ValueError, re.error):  # the latter for a range such as [z-a]
         patterns = ()
-    if len(patterns) != 1 or patterns[0].include is None:
+    if len(patterns) != 1 or patterns[0].include is None or _leads_nowhere(line):
         raise click.UsageError(f"{where}: {printable(text)!r} is not a pattern of any name")
     return patterns[0]
+
+
+def _leads_nowhere(line: str) -> bool:
+    """Return whether a pattern has a part that the path of no file in a folder has."""
+    parts = line.rstrip(" ").removeprefix("!").strip("/").split("/")
+    return not _NO_NAMES.isdisjoint(parts)
 
 
 def _spec_class() -> type[GitIgnoreSpec]:

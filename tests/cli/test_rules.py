@@ -197,7 +197,9 @@ def test_a_link_to_a_file_with_patterns_is_followed(root):
     assert rules_of(root) is not None
 
 
-@pytest.mark.parametrize("pattern", ["", "   ", "!", "\\", "/", "["])
+@pytest.mark.parametrize(
+    "pattern", ["", "   ", "!", "\\", "/", "[", "[z-a]", "../a", "a//b", "!a/./b", ".."]
+)
 def test_a_pattern_that_can_match_nothing_is_refused(root, pattern):
     with pytest.raises(click.UsageError, match="--exclude: "):
         rules_of(root, exclude=[pattern])
