@@ -267,6 +267,11 @@ def check_patterns(name: str, value: Iterable[str]) -> tuple[str, ...]:
             _matches("a", (pattern,))
         except ValueError as error:
             raise InvalidArgument(f"{name}: {pattern!r} is no pattern: {error}") from None
+        path = PurePosixPath(pattern)
+        if path.is_absolute() or ".." in path.parts:
+            raise InvalidArgument(
+                f"{name}: {pattern!r} is no pattern: paths are relative to the folder, without '..'"
+            )
     return patterns
 
 

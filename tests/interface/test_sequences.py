@@ -189,7 +189,7 @@ async def test_an_item_that_is_no_pattern_is_refused(session, tmp_path, patterns
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("parameter", ["include", "exclude"])
-@pytest.mark.parametrize("pattern", ["", ".", "./"])
+@pytest.mark.parametrize("pattern", ["", ".", "./", "/a", "../a", "a/../b"])
 async def test_a_pattern_that_can_match_no_path_is_refused(session, tmp_path, parameter, pattern):
     with pytest.raises(InvalidArgument, match=f"{parameter}: '.*' is no pattern"):
         session.upload_tree(tmp_path, **{parameter: ["*.tmp", pattern]})
