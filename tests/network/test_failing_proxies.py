@@ -116,7 +116,7 @@ def refusal(status, *headers):
     [
         (refusal(407, "Proxy-Authenticate: Basic realm=a"), 407, "user:password@"),
         (refusal(407, "Proxy-Authenticate: NTLM"), 407, "takes NTLM only"),
-        (refusal(403), 403, f"does not let through to {THERE} .*ask whoever runs it"),
+        (refusal(403), 403, f"does not let through to {THERE} .*ask its administrator"),
         (refusal(502), 502, f"could not reach {THERE}"),
         (refusal(302), 302, f"does not let through to {THERE}"),
         (answering(b""), None, "it closed the connection.*allows CONNECT"),
@@ -351,7 +351,7 @@ both_plain = pytest.mark.parametrize("client", [plain_caller, plain_sender], ids
     ("reply", "advice", "sent"),
     [
         (refusal(407), "asks for a user", False),
-        (refusal(403, HTML), "does not let through to host.test:80 .*ask whoever runs it", False),
+        (refusal(403, HTML), "does not let through to host.test:80 .*ask its administrator", False),
         (refusal(502, HTML), "could not reach host.test:80", True),
     ],
 )
