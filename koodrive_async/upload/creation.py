@@ -346,12 +346,15 @@ def is_made_of(wanted: str, name: str) -> bool:
 
 def _id_of(created: CreatedBackupFile) -> str:
     if created.file_id is None:
-        raise _malformed("the answer has no fileId")
+        # half an answer, as one that was cut off: whether the file is there is looked up
+        raise _malformed("the answer has no fileId", unreadable=True)
     return created.file_id
 
 
-def _malformed(text: str) -> MalformedResponse:
-    return MalformedResponse(text, method="POST", path="backup file", status=200)
+def _malformed(text: str, *, unreadable: bool = False) -> MalformedResponse:
+    return MalformedResponse(
+        text, method="POST", path="backup file", status=200, unreadable=unreadable
+    )
 
 
 class _LostError(Exception):
