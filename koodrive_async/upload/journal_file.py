@@ -48,6 +48,8 @@ _PATIENCE: Final = 10.0
 _PAUSE: Final = 10.0
 """Seconds after which a journal that could not be used is tried again."""
 
+_HEADER: Final = b"SQLite format 3\0"
+
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -173,6 +175,8 @@ class JournalFile:
         # when it is not the first time, another process has set it aside, or somebody deleted it
         self._is_incomplete = self._is_incomplete or self._file is not None
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_another_file(self._path):
+            raise Unusable("it is no database, and no journal was kept there before")
         with _opening(self._path):
             _make(self._path)
             self._file = _file_at(self._path)
@@ -290,6 +294,19 @@ def _is_damage(error: Exception) -> bool:
 def _shrink(connection: sqlite3.Connection) -> None:
     # execute() would stop after the first page
     connection.executescript("PRAGMA incremental_vacuum")
+
+
+def _is_another_file(path: Path) -> bool:
+    """Return whether a file is of something else, such as a document that was named by mistake.
+
+    Where the folder of locks is, it was a journal, and is damaged. Otherwise no process has it open
+    as one, so that reading it gives no lock of this process up.
+    """
+    if locks_of(path).exists() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        beginning = file.read(len(_HEADER))
+    return beginning not in {b"", _HEADER}
 
 
 def _make(path: Path) -> None:

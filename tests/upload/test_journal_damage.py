@@ -330,6 +330,19 @@ async def test_a_database_of_another_program_is_left_alone(journal, path, warnin
     assert path.read_bytes() == before
 
 
+async def test_a_file_that_is_no_database_and_was_no_journal_is_left_alone(tmp_path, warnings):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"a page of notes\n" * 100)
+    journal = Journal(path)
+    await journal.open()
+    assert not await works(journal)
+    await journal.aclose()
+    assert path.read_bytes() == b"a page of notes\n" * 100
+    assert [each.name for each in tmp_path.iterdir() if not each.is_dir()] == ["notes.txt"]
+    (warning,) = warnings()
+    assert "no journal was kept there before" in warning
+
+
 async def test_a_folder_in_the_place_of_the_journal_is_no_error(journal, path, warnings):
     path.mkdir()
     await does_without(journal, warnings)
