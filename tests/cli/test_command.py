@@ -129,13 +129,16 @@ def no_machine_id(monkeypatch, tmp_path):
 @pytest.mark.usefixtures("no_machine_id")
 def test_a_machine_without_an_id_can_be_given_one(invoke, koodrive_environment, tmp_path):
     del koodrive_environment
-    assert invoke("demo", tmp_path).exit_code == 0
+    folder = tmp_path / "given"  # the emulator writes beside it meanwhile
+    folder.mkdir()
+    (folder / "a.txt").write_text("a")
+    assert invoke("demo", folder).exit_code == 0
     assert invoke("config", "explain").exit_code == 0
-    done = invoke("backup", tmp_path)
+    done = invoke("backup", folder)
     assert done.exit_code == 2
     (option,) = re.findall("--[a-z-]+code", done.stderr)
     assert "KOODRIVE_MACHINE_CODE" in done.stderr
-    assert invoke("backup", tmp_path, option, "container7").exit_code == 0
+    assert invoke("backup", folder, option, "container7").exit_code == 0
 
 
 def test_debug_leaves_the_log_as_it_was(invoke):
