@@ -65,7 +65,7 @@ def check_nothing_to_await(name: str, result: object) -> None:
 
 
 class OwnFailure:
-    """Tells a ``CancelledError`` that code of a user has raised from a cancellation of its task.
+    """Distinguishes a ``CancelledError`` that a user's code raised from a cancellation of its task.
 
     Made before that code runs. The number of requests to cancel is compared with the one of that
     moment: an ``asyncio.TaskGroup`` of Python 3.11 and 3.12 leaves one behind when a child fails,

@@ -159,7 +159,7 @@ class Locks:
         except ApiError as refusal:
             if passes(refusal):
                 raise
-            # an edition without a list of devices refuses it too, whoever asks
+            # an edition without a list of devices refuses for any credentials
             return not may_be_of_the_credentials(refusal)
         return True
 

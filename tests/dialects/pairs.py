@@ -1,6 +1,6 @@
 """The story in every pair of answers, several at a time, in the order of a seed.
 
-python -m tests.dialects.pairs                     all of them, in about 45 minutes on two cores
+python -m tests.dialects.pairs                     all of them, in about two hours on two cores
 python -m tests.dialects.pairs --count 200 --seed 7
 python -m tests.dialects.pairs --dialect flash_upload=never --dialect empty_file=one-part
 
